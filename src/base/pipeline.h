@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * What one sample becomes: the words that the config fills in and that transform, batch, core and
+ * worker read. Plain data of fixed size, without pointers, so that a worker can be handed a copy.
+ *
+ * Names are torchvision.transforms.v2's and NumPy's.
+ */
+#ifndef BASE_PIPELINE_H
+#define BASE_PIPELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	FIELDS_MAX = 16,     /* fields of a feed */
+	FIELD_NAME_MAX = 64, /* with the closing zero */
+	EXTENSIONS_MAX = 8,  /* extensions one field accepts */
+	EXTENSION_MAX = 32,
+	STEPS_MAX = 16, /* transforms of one field */
+	DIMS_MAX = 4,	/* dimensions of one sample of a field */
+};
+
+enum dtype {
+#define DTYPE(name, n_bytes) DTYPE_##name,
+#include "base/dtypes.def"
+#undef DTYPE
+	DTYPE_COUNT
+};
+
+enum cause {
+#define CAUSE(name, text) CAUSE_##name,
+#include "base/causes.def"
+#undef CAUSE
+	CAUSE_COUNT
+};
+
+enum filter { FILTER_NEAREST, FILTER_BOX, FILTER_BILINEAR, FILTER_HAMMING, FILTER_BICUBIC, FILTER_LANCZOS };
+enum layout { LAYOUT_CHW, LAYOUT_HWC };
+enum decode_kind { DECODE_IMAGE, DECODE_INTEGER };
+enum scale_kind { SCALE_DIVIDE, SCALE_RECIPROCAL, SCALE_NONE };
+enum pass_order { PASS_PILLOW, PASS_PILLOW13 };
+
+enum step_kind {
+	STEP_RESIZE,
+	STEP_CENTER_CROP,
+	STEP_RANDOM_CROP,
+	STEP_RANDOM_RESIZED_CROP,
+	STEP_RANDOM_HORIZONTAL_FLIP,
+	STEP_NORMALIZE,
+	STEP_COUNT
+};
+
+/* One transform with its parameters; what a kind does not have is zero. */
+struct step {
+	enum step_kind kind;
+	uint32_t height, width; /* size; resize with width 0: the short side becomes height */
+	double scale[2], ratio[2];
+	double p;
+	float mean[3], std[3];
+	enum filter interpolation;
+	uint32_t padding[4]; /* random_crop: left, top, right, bottom */
+	uint8_t fill;	     /* random_crop: what the padding holds */
+};
+
+struct field {
+	char name[FIELD_NAME_MAX];
+	char extensions[EXTENSIONS_MAX][EXTENSION_MAX]; /* lower case, in order of preference */
+	unsigned n_extensions;
+	enum decode_kind decode;
+	bool is_fast;	/* decode: {image: fast} */
+	bool has_exif;	/* decode: {image: …, exif: true} */
+	enum scale_kind scale;
+	enum pass_order pass_order;
+	enum dtype dtype;
+	enum layout layout;
+	struct step steps[STEPS_MAX];
+	unsigned n_steps;
+	/* Of one sample, worked out by the config: {3, h, w}, {h, w, 3}, or none for a scalar. */
+	unsigned n_dims;
+	uint32_t dims[DIMS_MAX];
+};
+
+/* What makes a sample bad, whatever the machine. */
+struct limits {
+	uint64_t max_pixels;
+	uint32_t max_scans;
+	uint64_t decode_memory; /* bytes */
+};
+
+struct pipeline {
+	struct field fields[FIELDS_MAX];
+	unsigned n_fields;
+	struct limits limits;
+};
+
+size_t dtype_bytes(enum dtype dtype);
+const char *dtype_name(enum dtype dtype);
+/* The dtype of that name, or -1. */
+int dtype_parse(const char *name);
+const char *cause_name(enum cause cause);
+const char *cause_text(enum cause cause);
+const char *step_name(enum step_kind kind);
+const char *filter_name(enum filter filter);
+/* Bytes of one sample of the field in a batch. */
+size_t field_row_bytes(const struct field *f);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The configuration, read and checked: YAML + --set + RINGFEED_… -> struct config, or a list of faults
+ * with file:line:column and what would be accepted. Every key is one row of keys.def.
+ *
+ * Threads: any; no global state. Does not touch shards or the machine.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "base/pipeline.h"
+#include "base/reason.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum {
+	CONFIG_E_FAULTS = 1, /* the faults say what is wrong */
+};
+
+enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_THREADS };
+enum config_shuffle { CONFIG_SHUFFLE_NONE, CONFIG_SHUFFLE_BLOCK, CONFIG_SHUFFLE_FULL };
+enum config_last { CONFIG_LAST_DROP, CONFIG_LAST_PAD, CONFIG_LAST_SHORT };
+enum config_bad { CONFIG_BAD_FAIL, CONFIG_BAD_SUBSTITUTE, CONFIG_BAD_MASK };
+enum config_transient { CONFIG_TRANSIENT_FAIL, CONFIG_TRANSIENT_AS_BAD };
+
+struct config_daemon {
+	char *socket;	      /* resolved; NULL: the default path (config_default_socket) */
+	uint64_t memory;      /* bytes */
+	uint32_t workers;     /* 0 = auto */
+	enum config_io io;
+	uint64_t read_timeout_ns;
+	char *ledger;	   /* folder, or NULL */
+	char *index_cache; /* folder, or NULL */
+	int log_level;	   /* enum log_level */
+};
+
+struct config_feed {
+	char name[FIELD_NAME_MAX];
+	char **patterns; /* source.shards, ${NAME} expanded */
+	size_t n_patterns;
+	bool is_direct; /* reads: direct */
+	enum config_shuffle shuffle;
+	uint64_t seed, window, parts; /* window 0 and parts 1 unless block */
+	uint64_t batch_size;   /* per rank; 0 when global is set */
+	uint64_t batch_global; /* for all ranks; 0 when size is set */
+	uint64_t batch_ranks;  /* least number of ranks with global */
+	enum config_last last;
+	enum config_bad bad_policy;
+	double bad_limit; /* share, 0 … 1 */
+	enum config_transient transient;
+	uint32_t slots; /* batches per rank */
+	struct pipeline pipeline;
+};
+
+struct config {
+	struct config_daemon daemon;
+	struct config_feed *feeds;
+	size_t n_feeds;
+};
+
+struct config_fault {
+	struct reason reason; /* "FILE:LINE:COLUMN: feeds.train.batch.size: 0 is out of range; 1 to 1048576" */
+};
+
+struct config_faults {
+	struct config_fault *list;
+	size_t n;
+};
+
+/* path: the YAML file, "-" for stdin. sets: n_sets strings "daemon.workers=4" from the command line; they
+ * win over the environment, which wins over the file. 0, CONFIG_E_FAULTS, or -errno (memory). */
+int config_load(const char *path, const char *const *sets, size_t n_sets, struct config **ret,
+		struct config_faults *ret_faults);
+struct config *config_free(struct config *c);
+void config_faults_deinit(struct config_faults *f);
+
+/* The feed of that name, or NULL. */
+const struct config_feed *config_feed(const struct config *c, const char *name);
+
+/* Where the socket is when neither config nor RINGFEED_SOCKET says: for root
+ * /run/ringfeed/ringfeed.sock, else ${XDG_RUNTIME_DIR}/ringfeed.sock, else
+ * TMP/ringfeed-UID/ringfeed.sock. The client library follows the same rule (proto/protocol.md). */
+int config_default_socket(char *path, size_t n_path);
+
+/* The commented sample file with every key, from the key table: config/ringfeed.yaml is its output. */
+int config_print_sample(FILE *file);
+
+#endif

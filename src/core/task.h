@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * What the core asks of a worker and what it answers: one packet each way. A task is some samples of
+ * one batch; a worker sees the staging area read-only and writes rows of the slot.
+ *
+ * On the wire a task is struct task followed by n_samples struct task_sample, then n_samples x
+ * n_fields struct task_extent. An answer is struct answer followed by n_samples struct answer_sample.
+ * A worker's answer is untrusted: every value is checked before it is used.
+ */
+#ifndef CORE_TASK_H
+#define CORE_TASK_H
+
+#include "base/pipeline.h"
+
+#include <stdint.h>
+
+enum { TASK_SAMPLES_MAX = 64, TASK_DETAIL_MAX = 120 };
+
+enum {
+	TASK_SAMPLE_VALID = 1, /* batch.valid of the row */
+	TASK_SAMPLE_MASK = 2,  /* no extents: the row becomes zero bytes, valid = false */
+};
+
+struct task {
+	uint64_t id; /* never used twice */
+	uint64_t seed, epoch;
+	uint32_t feed, slot; /* slot: its number in the feed's pool */
+	uint32_t n_samples;
+	uint32_t has_large; /* the large scratch (decode_memory) is lent to this worker for this task */
+};
+
+struct task_sample {
+	uint64_t position, sample;
+	uint32_t row, flags;
+};
+
+struct task_extent {
+	uint64_t at;	  /* offset in the staging area of the member's first header block */
+	uint32_t n_bytes; /* how much of it and what follows was read */
+	uint32_t size;	  /* of the payload, by the index */
+};
+
+enum answer_code {
+	ANSWER_DONE,	   /* the row is written */
+	ANSWER_BAD,	   /* cause says why; the row is undefined */
+	ANSWER_NEED_LARGE, /* needs the large scratch: send it again with has_large */
+	ANSWER_CHANGED,	   /* what was read is not the member the index names: the shard was rewritten */
+};
+
+struct answer {
+	uint64_t id;
+	uint64_t cpu_ns; /* CPU time of the task */
+	uint32_t n_samples, reserved;
+};
+
+struct answer_sample {
+	uint32_t code;
+	uint32_t cause; /* enum cause */
+	uint32_t n_warnings; /* of libjpeg */
+	uint32_t reserved;
+	char detail[TASK_DETAIL_MAX]; /* what exactly, zero-ended; "" mostly */
+};
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The index of one shard: its samples, their keys, and every member's place. Built by a scan (or
+ * taken from a DALI .idx), saved beside the shard or in a cache folder, loaded at the next start.
+ * It is valid for a file with the same size and mtime (the saved form) and, once loaded, for the
+ * same device and inode too.
+ */
+#ifndef SHARD_INDEX_H
+#define SHARD_INDEX_H
+
+#include "base/reason.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+enum {
+	INDEX_E_STALE = 1,  /* the saved index is of another file, another version, or damaged: scan again */
+	INDEX_E_ABSENT,	    /* there is no saved index */
+	INDEX_E_REFUSED,    /* the shard itself cannot be indexed: the reason says why, with the offset */
+};
+
+struct index_member {
+	uint64_t header_offset, payload_offset, size;
+	uint32_t extension; /* offset into text of a zero-ended string */
+	uint32_t sample;
+};
+
+struct index_sample {
+	uint64_t key; /* offset into text of a zero-ended string */
+	uint32_t first_member, n_members;
+	uint32_t flags; /* INDEX_REPEATED: two members have one extension */
+	uint32_t reserved;
+};
+enum { INDEX_REPEATED = 1 };
+
+struct shard_index {
+	struct index_sample *samples;
+	struct index_member *members;
+	char *text;
+	uint64_t n_samples, n_members, n_text;
+	uint64_t places_hash;	    /* XXH64 of the (payload offset, size) pairs, for the fingerprint */
+	uint64_t file_size, mtime_ns;
+	uint64_t trailing_offset, trailing_bytes; /* what lies behind the end marker; 0 bytes = nothing */
+	uint64_t n_skipped;	    /* regular members that belong to no sample */
+	bool is_unterminated;
+};
+
+/* Building: feed members in tar order; samples are grouped on the way. */
+struct index_builder;
+int index_builder_new(struct index_builder **ret);
+struct index_builder *index_builder_free(struct index_builder *b);
+struct tar_member;
+int index_builder_add(struct index_builder *b, const struct tar_member *m);
+/* Ends the last sample and hands the index over; the builder is then empty. */
+int index_builder_finish(struct index_builder *b, const struct stat *st, struct shard_index *ret);
+
+void shard_index_deinit(struct shard_index *index);
+
+/* Saves atomically (temporary name, fsync, rename) beside the shard as PATH.rfidx, or, where that
+ * folder is not writable or cache_folder is given, in cache_folder (NULL: $XDG_CACHE_HOME/ringfeed
+ * or ~/.cache/ringfeed). 0 or -errno. */
+int shard_index_save(const struct shard_index *index, const char *path, const char *cache_folder);
+/* Looks in both places. 0, INDEX_E_ABSENT, INDEX_E_STALE, or -errno. */
+int shard_index_load(const char *path, const char *cache_folder, const struct stat *st,
+		     struct shard_index *ret);
+/* DALI's PATH with .idx for .tar (wds2idx v1.1 or v1.2), if it is there, not older than the shard and
+ * every member's header directly precedes its payload. 0, INDEX_E_ABSENT or INDEX_E_STALE (with the reason: scan instead). */
+int shard_index_load_dali(const char *path, const struct stat *st, struct shard_index *ret,
+			  struct reason *why);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The samples of one feed in memory: 8 bytes a field (u32 first header block, u32 payload size),
+ * over all its shards in listed order. Keys stay on disk, in the saved indexes.
+ *
+ * Threads: any once built; never changes after.
+ */
+#ifndef SHARD_SAMPLES_H
+#define SHARD_SAMPLES_H
+
+#include "base/pipeline.h"
+#include "shard/index.h"
+
+#include <stdint.h>
+
+struct sample_shard {
+	char *path;
+	uint64_t device, inode, file_size, mtime_ns;
+	uint32_t header_bytes; /* the longest header (extension blocks included) of its members */
+	uint64_t n_samples;
+	uint64_t places_hash;
+};
+
+struct sample_place {
+	uint32_t header_block; /* in 512-byte blocks */
+	uint32_t size;	       /* of the payload */
+};
+#define SAMPLE_MISSING UINT32_MAX /* header_block and size of a field the sample does not have */
+/* header_block of a field whose extension stands twice in the sample: size is then 0. */
+#define SAMPLE_REPEATED (UINT32_MAX - 1)
+
+struct samples {
+	unsigned n_fields;
+	struct sample_place *places; /* n_samples x n_fields */
+	uint64_t *starts;	     /* samples before shard i; n_shards + 1 of them */
+	struct sample_shard *shards;
+	size_t n_shards;
+	uint64_t n_samples;
+	uint64_t largest_extent;   /* the longest (header + payload) of any field, in bytes */
+	uint64_t total_bytes;	   /* of all fields' extents */
+	char fingerprint[33];
+};
+
+/* Makes room for n_shards shards; fields' extensions from the pipeline. 0 or -errno. */
+int samples_init(struct samples *s, const struct pipeline *p, size_t n_shards);
+void samples_deinit(struct samples *s);
+/* Adds the next shard in listed order. 0, or INDEX_E_REFUSED with the reason (a member above 4 GiB,
+ * a shard above 2 TiB), or -errno. */
+int samples_add(struct samples *s, const struct pipeline *p, const char *path,
+		const struct stat *st, const struct shard_index *index, struct reason *why);
+/* After the last shard: fingerprint, largest extent. */
+void samples_finish(struct samples *s);
+/* Bytes the table takes: for the memory plan. */
+size_t samples_bytes(const struct samples *s);
+
+static inline const struct sample_place *samples_place(const struct samples *s, uint64_t sample,
+						       unsigned field)
+{
+	return &s->places[sample * s->n_fields + field];
+}
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * Makes samples: member bytes in, finished rows out. One maker per worker holds the decoder contexts,
+ * the tables and the scratch; nothing is allocated per sample except inside libjpeg, whose need is
+ * computed from the header and checked first.
+ *
+ * Threads: one caller. Pure otherwise: same bytes, position, seed, epoch and pipeline -> same row.
+ */
+#ifndef WORKER_MAKER_H
+#define WORKER_MAKER_H
+
+#include "base/pipeline.h"
+#include "core/task.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct maker;
+
+/* scratch_bytes: what decoding one image may use without the large scratch. 0 or -errno.
+ * The pipeline is borrowed for the maker's life. */
+int maker_new(const struct pipeline *p, size_t scratch_bytes, struct maker **ret);
+struct maker *maker_free(struct maker *m);
+
+/* One field of one sample. */
+struct maker_job {
+	unsigned field;
+	uint64_t seed, epoch, position;
+	const void *payload; /* the member's bytes, without its header */
+	size_t n_payload;
+	bool has_large; /* up to limits.decode_memory may be used */
+	void *row;	/* field_row_bytes() of them, inside the slot */
+};
+
+/* Fills *ret (code, cause, n_warnings, detail). The outcome depends on the bytes and the limits alone;
+ * ANSWER_NEED_LARGE is answered only when has_large is false. */
+void maker_run(struct maker *m, const struct maker_job *job, struct answer_sample *ret);
+
+/* What the transforms of the field draw at that position for an image of that size, as text for
+ * `order --draws`: "image/0=random_resized_crop(top=41,left=245,height=179,width=202)" and so on, tab-separated.
+ * Returns the length, as snprintf. */
+int maker_draws(const struct pipeline *p, unsigned field, uint64_t seed, uint64_t epoch,
+		uint64_t position, uint32_t width, uint32_t height, char *text, size_t n_text);
+/* The size of the image in these bytes, after EXIF orientation where the field asks for it.
+ * 0, or a cause. */
+enum cause maker_image_size(const struct field *f, const void *payload, size_t n_payload,
+			    uint32_t *ret_width, uint32_t *ret_height);
+
+#endif
