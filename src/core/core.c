@@ -67,7 +67,7 @@ static struct sizes size_up(const struct core_spec *spec)
 
 	z.slots = count_slots(spec, &z.rows);
 	z.jobs = (uint32_t)z.rows + spec->n_ahead;
-	z.requests = 4096;
+	z.requests = CORE_REQUESTS_MAX;
 	z.words = (uint32_t)(spec->staging_bytes / CORE_PAGE / 64 + 1);
 	return z;
 }

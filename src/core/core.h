@@ -30,6 +30,7 @@ enum {
 	CORE_HAND = 2,	       /* tasks a worker may have in hand */
 	CORE_GROUP_MAX = 256,  /* bytes of a group's name */
 	CORE_FEED_SLOTS_MAX = 4096,
+	CORE_REQUESTS_MAX = 4096, /* reads planned or in flight: read.request is below it */
 	CORE_STREAM_SLOTS_MAX = 64, /* slots of one rank */
 };
 
