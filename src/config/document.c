@@ -44,12 +44,12 @@ static void stop(struct builder *b)
 static void report_syntax(struct builder *b)
 {
 	const yaml_parser_t *p = &b->parser;
-	struct place place = place_of(b, &p->problem_mark);
+	struct place place = place_of(b, &p->problem_mark), whole = {.name = b->from->name};
 
 	if (p->error == YAML_MEMORY_ERROR)
 		b->report->r = -ENOMEM;
 	else if (p->error == YAML_READER_ERROR)
-		report_fault(b->report, b->from, "byte %zu: %s; accepted: YAML in UTF-8", p->problem_offset,
+		report_fault(b->report, &whole, "byte %zu: %s; accepted: YAML in UTF-8", p->problem_offset,
 			     p->problem);
 	else
 		report_fault(b->report, &place, "not YAML: %s%s%s", p->problem ? p->problem : "unreadable",
@@ -250,10 +250,11 @@ struct node *document_read(struct report *report, struct tree *tree, const struc
 		       const char *text, size_t n_text)
 {
 	struct builder b = {.report = report, .tree = tree, .from = place};
+	const struct place whole = {.name = place->name};
 	struct node *root;
 
 	if (n_text > TEXT_MAX) {
-		report_fault(report, place, "%zu bytes long; accepted: at most %d", n_text, TEXT_MAX);
+		report_fault(report, &whole, "%zu bytes long; accepted: at most %d", n_text, TEXT_MAX);
 		return NULL;
 	}
 	if (!yaml_parser_initialize(&b.parser)) {

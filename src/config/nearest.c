@@ -44,8 +44,8 @@ void nearest_init(struct nearest *n, const char *word)
 
 	n->word = word;
 	n->best = NULL;
-	/* A slip in a short word, up to three in a long one; one more than that is too far. */
-	n->n_edits = length < 3 ? 1 : length < 5 ? 2 : length < 9 ? 3 : 4;
+	/* One slip in a short word, two in a longer one; as many as n_edits are too far. */
+	n->n_edits = length < 3 ? 1 : length < 5 ? 2 : 3;
 }
 
 void nearest_try(struct nearest *n, const char *candidate)

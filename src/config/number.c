@@ -41,10 +41,12 @@ static bool with_unit(const char *text, const struct unit *units, uint64_t *ret)
 
 	if (!digits(text, &n, &end))
 		return false;
-	for (; units->name; units++)
-		if (strcmp(end, units->name) == 0)
-			return !__builtin_mul_overflow(n, units->factor, ret);
-	return false;
+	while (units->name && strcmp(end, units->name) != 0)
+		units++;
+	if (!units->name || __builtin_mul_overflow(n, units->factor, &n))
+		return false;
+	*ret = n;
+	return true;
 }
 
 bool number_count(const char *text, uint64_t *ret)
