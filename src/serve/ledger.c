@@ -7,7 +7,6 @@
 #include "serve/daemon.h"
 
 #include "base/log.h"
-#include "shard/index.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,8 +52,8 @@ static void find_place(const struct daemon *d, uint32_t feed, uint64_t sample, s
 		if (samples_place(s, sample, f)->header_block < least)
 			least = samples_place(s, sample, f)->header_block;
 	ret->offset = least < SAMPLE_REPEATED ? (uint64_t)least * 512 : 0;
-	if (shard_index_key(ret->shard, d->config->daemon.index_cache, ret->in_shard, ret->key,
-			    sizeof(ret->key)))
+	if (dataset_key(d->feeds[feed].dataset, d->config->daemon.index_cache, shard, ret->in_shard, ret->key,
+			sizeof(ret->key)))
 		snprintf(ret->key, sizeof(ret->key), "(sample %llu of the shard)",
 			 (unsigned long long)ret->in_shard);
 }
