@@ -41,11 +41,14 @@ void check_daemon(struct report *r, const struct node *n, const struct config_da
 static void check_order(struct report *r, const struct node *n, struct config_feed *f)
 {
 	static const char *const only_block[] = {"order.window", "order.parts"};
+	const struct node *shuffle = read_find(n, "order.shuffle");
+	bool is_known = !shuffle || (shuffle->kind == NODE_SCALAR && (strcmp(shuffle->text, "none") == 0 ||
+								      strcmp(shuffle->text, "full") == 0));
 
 	if (f->shuffle == CONFIG_SHUFFLE_BLOCK)
 		return;
 	for (unsigned i = 0; i < 2; i++)
-		if (has(n, only_block[i]))
+		if (is_known && has(n, only_block[i]))
 			fault_at(r, n, only_block[i], "goes with shuffle: block alone; here shuffle is %s",
 				 f->shuffle == CONFIG_SHUFFLE_FULL ? "full" : "none");
 	f->window = 0;
@@ -98,12 +101,7 @@ static void shrink(const struct step *s, struct size *size)
 	}
 }
 
-/* The path of step i, for faults. */
-static void step_path(const struct field *f, unsigned i, char *path, size_t n_path)
-{
-	snprintf(path, n_path, "transform.%u", i);
-}
-
+/* Reports under the path of step i. */
 static void fault_step(struct report *r, const struct node *n, const struct field *f, unsigned i,
 		       const char *message)
 {
@@ -111,7 +109,7 @@ static void fault_step(struct report *r, const struct node *n, const struct fiel
 	char path[40];
 	size_t before;
 
-	step_path(f, i, path, sizeof(path));
+	snprintf(path, sizeof(path), "transform.%u", i);
 	before = report_enter(r, path);
 	report_fault(r, at ? &at->place : &n->place, "%s: %s", step_name(f->steps[i].kind), message);
 	report_leave(r, before);

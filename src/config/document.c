@@ -254,7 +254,7 @@ struct node *document_read(struct report *report, struct tree *tree, const struc
 	struct node *root;
 
 	if (n_text > TEXT_MAX) {
-		report_fault(report, &whole, "%zu bytes long; accepted: at most %d", n_text, TEXT_MAX);
+		report_fault(report, &whole, "is longer than %d bytes; accepted: up to that", TEXT_MAX);
 		return NULL;
 	}
 	if (!yaml_parser_initialize(&b.parser)) {

@@ -91,7 +91,8 @@ struct key_text key_names(int scope, const char *path);
 /* The names of all transforms, separated by commas. */
 struct key_text step_all_names(void);
 
-/* What name was probably meant to be: a key below path in scope, else the same name elsewhere. False: no idea. */
+/* What name was probably meant to be: a key below path in scope, else the same name elsewhere; false: no
+ * idea. */
 bool key_suggest(int scope, const char *path, const char *name, struct key_text *ret);
 bool step_suggest(const char *name, struct key_text *ret);
 /* The transform of that name, or -1. */

@@ -169,6 +169,9 @@ static void feed_keys(void **state)
 		{SMALLEST "    order: {shuffle: full, window: 64, parts: 2}\n",
 		 "f.yaml:7:36: feeds.train.order.window: goes with shuffle: block alone; here shuffle is full\n"
 		 "f.yaml:7:47: feeds.train.order.parts: goes with shuffle: block alone; here shuffle is full\n"},
+		{SMALLEST "    order: {shuffle: blok, window: 64}\n",
+		 "f.yaml:7:22: feeds.train.order.shuffle: 'blok' is wrong; accepted: none, block, full; did you "
+		 "mean block?\n"},
 		{SMALLEST "    bad_samples: {limit: 0.1, policy: skip}\n",
 		 "f.yaml:7:26: feeds.train.bad_samples.limit: '0.1' is wrong; accepted: a number with %, 0% to "
 		 "100%\n"
