@@ -43,3 +43,16 @@ void datasets_free(struct dataset *datasets, size_t n)
 		dataset_deinit(&datasets[i]);
 	free(datasets);
 }
+
+const struct config_feed *feed_of(const struct config *config, const char *name)
+{
+	const struct config_feed *feed = config_feed(config, name);
+
+	if (feed)
+		return feed;
+	fprintf(stderr, "ringfeed: there is no feed %s; there is", name);
+	for (size_t i = 0; i < config->n_feeds; i++)
+		fprintf(stderr, "%s %s", i ? "," : "", config->feeds[i].name);
+	fputc('\n', stderr);
+	return NULL;
+}

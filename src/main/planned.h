@@ -14,4 +14,7 @@
 struct dataset *datasets_open(const struct config *config);
 void datasets_free(struct dataset *datasets, size_t n);
 
+/* The feed of that name; NULL once stderr was told which there are. */
+const struct config_feed *feed_of(const struct config *config, const char *name);
+
 #endif
