@@ -136,7 +136,7 @@ static uint64_t least(const struct plan_input *in)
 	return n;
 }
 
-int plan_make(const struct plan_input *in, struct plan *ret, struct reason *why)
+int plan_lay_out(const struct plan_input *in, struct plan *ret, struct reason *why)
 {
 	const uint64_t least_bytes = least(in);
 	struct plan p;

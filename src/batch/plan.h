@@ -62,7 +62,7 @@ struct plan {
 
 /* 0, PLAN_E_TOO_SMALL (then *why is the sentence, and the lines show the least that is needed, with
  * PLAN_SLOTS_MIN slots a feed), or -ENOMEM. plan_deinit after the first two. */
-int plan_make(const struct plan_input *in, struct plan *ret, struct reason *why);
+int plan_lay_out(const struct plan_input *in, struct plan *ret, struct reason *why);
 void plan_deinit(struct plan *p);
 
 /* `workers: auto`: the most workers up to n_max (> 0) with which the plan works; 1 when none does.

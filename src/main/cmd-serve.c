@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-int command_serve(const struct config *config, const struct serve_options *options)
+int serve_status(const struct config *config, const struct serve_options *options)
 {
 	struct reason why = {{0}};
 	int r = serve_run(config, options, &why);
@@ -32,7 +32,7 @@ int cmd_serve(int argc, char **argv)
 	if (!options_parse(argc, argv, &options, &status) || !options_config(&options, &config, &status))
 		return status;
 	how.socket = options.socket;
-	status = command_serve(config, &how);
+	status = serve_status(config, &how);
 	config_free(config);
 	return status;
 }

@@ -78,6 +78,10 @@ void help_command(FILE *file, const struct command *c);
 /* The rows of options.def that these bits name, one line each. */
 void help_options(FILE *file, unsigned bits);
 
+/* Runs the daemon in this process (serve_run), says on stderr why it could not, and returns the exit status. */
+struct serve_options;
+int serve_status(const struct config *config, const struct serve_options *options);
+
 /* Loads -c with --set and applies daemon.log to this process. False: *ret_status, the faults are on stderr. */
 bool options_config(const struct options *options, struct config **ret, int *ret_status);
 

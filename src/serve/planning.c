@@ -154,7 +154,7 @@ static int try_plan(const struct config *config, uint64_t staging, struct planni
 	p->n_workers = choose_workers(config, &in, p);
 	fill_spec(config, p);
 	fill_input(config, p, feeds, &in);
-	return plan_make(&in, &p->plan, why);
+	return plan_lay_out(&in, &p->plan, why);
 }
 
 static int make(const struct config *config, struct planning *p, struct plan_feed *feeds,

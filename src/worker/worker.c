@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FEEDS_MAX = 64 };
+enum { FEEDS_MAX = 256 };
 
 struct worker {
 	const struct worker_setup *setup;

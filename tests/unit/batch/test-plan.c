@@ -47,7 +47,7 @@ static void draw_input(struct plan_input *in, struct plan_feed *feeds)
 
 static int make(const struct plan_input *in, struct plan *p, struct reason *why)
 {
-	int r = plan_make(in, p, why);
+	int r = plan_lay_out(in, p, why);
 	uint64_t sum = 0;
 
 	assert_true(r == 0 || r == PLAN_E_TOO_SMALL);
@@ -202,7 +202,7 @@ static void beyond_all_memory(void **state)
 	struct plan p;
 
 	in.memory = UINT64_MAX;
-	assert_int_equal(plan_make(&in, &p, &why), PLAN_E_TOO_SMALL);
+	assert_int_equal(plan_lay_out(&in, &p, &why), PLAN_E_TOO_SMALL);
 	assert_true(p.needed == UINT64_MAX);
 	assert_non_null(strstr(why.text, "no memory is enough"));
 	plan_deinit(&p);
