@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The way to the daemon: connect, HELLO, ATTACH, fields, slots, and to the place a SEEK named.
+ *
+ * A state machine, so that a caller who waits in short slices (Python, for Ctrl-C) goes on where the last
+ * slice ended. Whoever runs it is the session's busy thread. Nothing the daemon says is believed: an array must
+ * lie inside the slot, a slot inside a memfd that nobody can shrink.
+ */
+#include "client/session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/memory.h"
+
+enum { BACKOFF_MS_MIN = 20, BACKOFF_MS_MAX = 200 };
+
+int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t deadline_ns)
+{
+	for (;;) {
+		bool is_pending;
+		int r;
+
+		pthread_mutex_lock(&s->shared.lock);
+		leases_flush(s);
+		is_pending = s->shared.n_pending > 0;
+		pthread_mutex_unlock(&s->shared.lock);
+		r = connection_receive_now(s->shared.fd, m, ret_fd);
+		if (r != CONNECTION_E_NONE)
+			return r;
+		r = connection_wait(s->shared.fd, is_pending ? POLLIN | POLLOUT : POLLIN,
+				    deadline_ns);
+		if (r != 0)
+			return r;
+	}
+}
+
+void session_drop(struct rf_session *s)
+{
+	pthread_mutex_lock(&s->shared.lock);
+	if (s->shared.fd >= 0)
+		close(s->shared.fd);
+	s->shared.fd = -1;
+	s->shared.connection++;
+	for (unsigned i = 0; i < SLOTS_MAX && s->shared.maps[i]; i++) {
+		map_put(s->shared.maps[i]);
+		s->shared.maps[i] = NULL;
+	}
+	memset(s->shared.is_lent, 0, sizeof(s->shared.is_lent));
+	s->shared.n_pending = 0;
+	s->shared.n_held = 0;
+	pthread_mutex_unlock(&s->shared.lock);
+	s->is_seek_sent = false;
+}
+
+static int end_gone(struct rf_session *s)
+{
+	if (!s->was_attached)
+		return session_end(s, "DaemonGone", "no daemon at %s: %s; start one with: ringfeed serve",
+				   s->socket, strerror(s->gone_errno));
+	if (s->reconnect_ms == 0)
+		return session_end(s, "DaemonGone", "the daemon at %s (pid %u) is gone", s->socket,
+				   s->daemon_pid);
+	return session_end(s, "DaemonGone", "the daemon at %s is gone and did not come back: %s",
+			   s->socket, strerror(s->gone_errno));
+}
+
+/* The next attempt is due a little later, each time later, but not after the time is over. */
+static void set_retry(struct rf_session *s, int64_t now)
+{
+	s->retry_at = now + s->backoff_ms * 1000000;
+	if (s->retry_at > s->gone_at)
+		s->retry_at = s->gone_at;
+	s->backoff_ms = s->backoff_ms * 2 < BACKOFF_MS_MAX ? s->backoff_ms * 2 : BACKOFF_MS_MAX;
+}
+
+int session_lose(struct rf_session *s)
+{
+	int64_t now = clock_now_ns();
+
+	session_drop(s);
+	s->gone_errno = ECONNRESET;
+	s->retry_at = now;
+	/* Lost while coming back: the time to come back in runs already. */
+	if (s->state == SESSION_ATTACHED) {
+		s->gone_at = now + (int64_t)s->reconnect_ms * 1000000;
+		s->backoff_ms = BACKOFF_MS_MIN;
+	} else {
+		set_retry(s, now);
+	}
+	s->state = SESSION_LOST;
+	return now >= s->gone_at ? end_gone(s) : 0;
+}
+
+/* LOST: wait for the next attempt, make it. */
+static int try_connect(struct rf_session *s, int64_t deadline_ns)
+{
+	struct wire_HELLO hello = {.magic = WIRE_MAGIC, .version = WIRE_VERSION,
+				   .release = RINGFEED_VERSION};
+	int64_t now = clock_now_ns();
+	int fd, r;
+
+	if (s->retry_at > now) {
+		bool is_slice = deadline_ns < s->retry_at;
+
+		r = connection_wait(-1, 0, is_slice ? deadline_ns : s->retry_at);
+		if (r < 0)
+			return session_end_errno(s, r, "waiting");
+		if (is_slice)
+			return CONNECTION_E_LATE;
+	}
+	r = connection_open(s->socket, &fd);
+	if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+		return session_end_errno(s, r, "opening a socket");
+	if (r < 0) {
+		s->gone_errno = -r;
+		now = clock_now_ns();
+		if (now >= s->gone_at)
+			return end_gone(s);
+		set_retry(s, now);
+		return 0;
+	}
+	pthread_mutex_lock(&s->shared.lock);
+	s->shared.fd = fd;
+	pthread_mutex_unlock(&s->shared.lock);
+	s->answer_by = clock_after_ms(s->timeout_ms);
+	if (s->was_attached || s->answer_by < s->gone_at)
+		s->answer_by = s->gone_at;
+	s->state = SESSION_GREETING;
+	/* The first packet of a fresh socket always fits; a hang-up is read next. */
+	r = connection_send_now(fd, WIRE_HELLO, &hello);
+	return r < 0 ? session_end_errno(s, r, "sending HELLO") : 0;
+}
+
+static int on_welcome(struct rf_session *s, const struct wire_WELCOME *m)
+{
+	struct wire_ATTACH attach = {
+		.rank = s->identity.rank, .world = s->identity.world,
+		.local_world = s->identity.local_world, .credit = s->credit,
+		.generation = s->identity.generation,
+	};
+	int r;
+
+	if (m->version != WIRE_VERSION)
+		return session_end(s, "VersionMismatch",
+				   "the daemon at %s is ringfeed %s (protocol %u), this library is ringfeed %s (protocol %u)",
+				   s->socket, m->release, m->version, RINGFEED_VERSION, WIRE_VERSION);
+	s->daemon_pid = m->pid;
+	memcpy(s->daemon_release, m->release, sizeof(s->daemon_release));
+	memcpy(attach.feed, s->feed, sizeof(attach.feed));
+	memcpy(attach.group, s->identity.group, sizeof(attach.group));
+	memcpy(attach.token, s->shared.token, sizeof(attach.token));
+	s->state = SESSION_ATTACHING;
+	r = connection_send_now(s->shared.fd, WIRE_ATTACH, &attach);
+	return r < 0 ? session_end_errno(s, r, "sending ATTACH") : 0;
+}
+
+/* Does an array of n_rows rows lie inside the slot, aligned? */
+static bool fits(uint64_t at, uint64_t row_bytes, uint32_t n_rows, uint64_t slot_bytes)
+{
+	uint64_t n_bytes;
+
+	return at % 8 == 0 && !__builtin_mul_overflow(row_bytes, n_rows, &n_bytes) &&
+	       n_bytes <= slot_bytes && at <= slot_bytes - n_bytes;
+}
+
+static int end_nonsense(struct rf_session *s, const char *what)
+{
+	return session_end(s, "ProtocolError", "the daemon at %s sent %s", s->socket, what);
+}
+
+static int on_attached(struct rf_session *s, const struct wire_ATTACHED *m)
+{
+	if (m->n_fields == 0 || m->n_fields > FIELDS_MAX)
+		return end_nonsense(s, "ATTACHED with an impossible number of fields");
+	if (m->n_slots == 0 || m->n_slots > SLOTS_MAX)
+		return end_nonsense(s, "ATTACHED with an impossible number of slots");
+	if (m->n_rows == 0 || m->n_rows > ROWS_MAX || !fits(m->index_at, 8, m->n_rows, m->slot_bytes) ||
+	    !fits(m->position_at, 8, m->n_rows, m->slot_bytes) ||
+	    !fits(m->valid_at, 1, m->n_rows, m->slot_bytes))
+		return end_nonsense(s, "ATTACHED with arrays outside the slot");
+	if (m->n_samples > INT64_MAX || m->n_batches > INT64_MAX || m->epoch > INT64_MAX)
+		return end_nonsense(s, "ATTACHED with an impossible count");
+	s->attached = *m;
+	s->n_came = 0;
+	memset(&s->incoming, 0, sizeof(s->incoming));
+	s->incoming.n_fields = m->n_fields;
+	s->incoming.n_slots = m->n_slots;
+	s->incoming.n_rows = m->n_rows;
+	s->incoming.slot_bytes = m->slot_bytes;
+	s->incoming.index_at = m->index_at;
+	s->incoming.position_at = m->position_at;
+	s->incoming.valid_at = m->valid_at;
+	s->state = SESSION_RECEIVING;
+	return 0;
+}
+
+static int on_field(struct rf_session *s, const struct wire_FIELD *m)
+{
+	struct feed_field *f = &s->incoming.fields[s->n_came];
+	const uint32_t dims[DIMS_MAX] = {m->dim0, m->dim1, m->dim2, m->dim3};
+	uint64_t n_bytes;
+
+	if (m->dtype >= DTYPE_COUNT)
+		return session_end(s, "VersionMismatch",
+				   "the daemon at %s (ringfeed %s) uses an element type that this library (ringfeed %s) does not know",
+				   s->socket, s->daemon_release, RINGFEED_VERSION);
+	if (m->n_dims > DIMS_MAX || m->name[0] == '\0')
+		return end_nonsense(s, "FIELD without a name or with too many dimensions");
+	n_bytes = dtype_bytes((enum dtype)m->dtype);
+	for (unsigned i = 0; i < m->n_dims; i++)
+		if (__builtin_mul_overflow(n_bytes, dims[i], &n_bytes))
+			return end_nonsense(s, "FIELD with an impossible shape");
+	if (n_bytes != m->row_bytes || !fits(m->at, n_bytes, s->incoming.n_rows, s->incoming.slot_bytes))
+		return end_nonsense(s, "FIELD whose array is outside the slot");
+	for (unsigned i = 0; i < s->n_came; i++)
+		if (strcmp(s->incoming.fields[i].name, m->name) == 0)
+			return end_nonsense(s, "two FIELDs of one name");
+	*f = (struct feed_field){.dtype = (enum dtype)m->dtype, .n_dims = m->n_dims, .at = m->at,
+				   .row_bytes = n_bytes};
+	memcpy(f->name, m->name, sizeof(f->name));
+	memcpy(f->dims, dims, m->n_dims * sizeof(*dims));
+	s->n_came++;
+	return 0;
+}
+
+/* A mapping of the slot, or NULL and a reason to end the session with. Takes fd. */
+static struct map *map_slot(int fd, uint64_t n_bytes, const char **ret_fault)
+{
+	struct map *map = calloc(1, sizeof(*map));
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	*ret_fault = NULL;
+	if (!map || fstat(fd, &st) < 0)
+		goto out;
+	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size < n_bytes || n_bytes == 0) {
+		*ret_fault = "SLOT with a memory file that is too small";
+		goto out;
+	}
+	if (seals < 0 || !(seals & F_SEAL_SHRINK)) {
+		*ret_fault = "SLOT with a memory file that could shrink";
+		goto out;
+	}
+	/* memory_map rounds up to whole pages, and so does the file's last one. */
+	map->n_bytes = ((size_t)n_bytes + 4095) & ~(size_t)4095;
+	map->base = memory_map(fd, map->n_bytes, PROT_READ | PROT_WRITE);
+	if (!map->base)
+		goto out;
+	map->n_refs = 1;
+	close(fd);
+	return map;
+out:
+	seals = errno;
+	free(map);
+	close(fd);
+	errno = seals;
+	return NULL;
+}
+
+/* Is the feed that came back the one that was lost? Slots may be fewer or more. */
+static bool is_same_layout(const struct feed_layout *a, const struct feed_layout *b)
+{
+	if (a->n_fields != b->n_fields || a->n_rows != b->n_rows || a->index_at != b->index_at ||
+	    a->position_at != b->position_at || a->valid_at != b->valid_at)
+		return false;
+	for (unsigned i = 0; i < a->n_fields; i++) {
+		const struct feed_field *f = &a->fields[i], *g = &b->fields[i];
+
+		if (strcmp(f->name, g->name) != 0 || f->dtype != g->dtype || f->n_dims != g->n_dims ||
+		    f->at != g->at || memcmp(f->dims, g->dims, sizeof(f->dims)) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Everything came: the session stands where ATTACHED said. */
+static int finish(struct rf_session *s)
+{
+	const struct wire_ATTACHED *m = &s->attached;
+	int r = 0;
+
+	pthread_mutex_lock(&s->shared.lock);
+	if (s->was_attached && !s->is_seeking && m->epoch == s->shared.epoch + 1)
+		s->is_end_due = true;
+	else if (s->was_attached && !s->is_seeking && m->epoch != s->shared.epoch)
+		r = -EPROTO;
+	else if (!s->was_attached || s->is_seeking)
+		s->shared.n_returned = 0;
+	s->shared.layout = s->incoming;
+	s->shared.n_samples = m->n_samples;
+	s->shared.n_batches = m->n_batches + (s->is_end_due ? 0 : s->shared.n_returned);
+	s->shared.epoch = m->epoch - (s->is_end_due ? 1 : 0);
+	memcpy(s->shared.token, m->token, sizeof(m->token));
+	pthread_mutex_unlock(&s->shared.lock);
+	if (r < 0)
+		return end_nonsense(s, "ATTACHED with another epoch than the token's");
+	s->serial = m->serial;
+	s->was_attached = true;
+	s->state = SESSION_ATTACHED;
+	return 0;
+}
+
+static int on_slot(struct rf_session *s, const struct wire_SLOT *m, int fd)
+{
+	unsigned expected = s->n_came - s->incoming.n_fields;
+	const char *fault;
+	struct map *map;
+
+	if (m->slot != expected || m->n_bytes != s->incoming.slot_bytes) {
+		close(fd);
+		return end_nonsense(s, "SLOT of another number or size than ATTACHED announced");
+	}
+	map = map_slot(fd, m->n_bytes, &fault);
+	if (!map)
+		return fault ? end_nonsense(s, fault)
+			     : session_end_errno(s, errno ? -errno : -ENOMEM, "mapping a slot");
+	pthread_mutex_lock(&s->shared.lock);
+	s->shared.maps[m->slot] = map;
+	pthread_mutex_unlock(&s->shared.lock);
+	s->n_came++;
+	if (s->n_came < s->incoming.n_fields + s->incoming.n_slots)
+		return 0;
+	if (s->was_attached && !is_same_layout(&s->shared.layout, &s->incoming))
+		return session_end(s, "Refused", "the daemon at %s came back with another layout of feed %s",
+				   s->socket, s->feed);
+	return finish(s);
+}
+
+/* One message on the way to ATTACHED. */
+static int on_message(struct rf_session *s, const union message *m, int fd)
+{
+	bool is_field = s->state == SESSION_RECEIVING && s->n_came < s->incoming.n_fields;
+
+	if (m->head.type == WIRE_FAILED)
+		return session_failed(s, &m->failed);
+	if (m->head.type == WIRE_WELCOME && s->state == SESSION_GREETING)
+		return on_welcome(s, &m->welcome);
+	if (m->head.type == WIRE_ATTACHED && s->state == SESSION_ATTACHING)
+		return on_attached(s, &m->attached);
+	if (m->head.type == WIRE_FIELD && is_field)
+		return on_field(s, &m->field);
+	if (m->head.type == WIRE_SLOT && s->state == SESSION_RECEIVING && !is_field)
+		return on_slot(s, &m->slot, fd);
+	if (fd >= 0)
+		close(fd);
+	return end_nonsense(s, "a message out of turn while attaching");
+}
+
+/* GREETING to RECEIVING: hear one message. */
+static int hear(struct rf_session *s, int64_t deadline_ns)
+{
+	static const char *const stages[] = {[SESSION_GREETING] = "HELLO", [SESSION_ATTACHING] = "ATTACH",
+					     [SESSION_RECEIVING] = "ATTACH in full"};
+	bool is_slice = deadline_ns < s->answer_by;
+	union message m;
+	int fd, r;
+
+	r = session_receive(s, &m, &fd, is_slice ? deadline_ns : s->answer_by);
+	if (r == 0)
+		return on_message(s, &m, fd);
+	if (r == CONNECTION_E_LATE && is_slice)
+		return r;
+	if (r == CONNECTION_E_LATE)
+		return session_end(s, "DaemonGone",
+				   "the daemon at %s took the connection but did not answer %s in time",
+				   s->socket, stages[s->state]);
+	if (r == CONNECTION_E_NONSENSE)
+		return end_nonsense(s, "bytes that are no message");
+	if (r < 0)
+		return session_end_errno(s, r, "receiving from the daemon");
+	return session_lose(s);
+}
+
+/* ATTACHED, but elsewhere than the caller wants. */
+static int seek(struct rf_session *s, int64_t deadline_ns)
+{
+	struct wire_SEEK m = {.epoch = s->seek_epoch};
+	union message answer;
+	struct rf_batch *b;
+	int fd, r;
+
+	if (!s->is_seek_sent) {
+		m.serial = s->serial + 1;
+		memcpy(m.token, s->seek_token, sizeof(m.token));
+		r = connection_send(s->shared.fd, WIRE_SEEK, &m, deadline_ns);
+		if (r < 0)
+			return session_end_errno(s, r, "sending SEEK");
+		if (r == CONNECTION_E_LATE)
+			return r;
+		s->serial++;
+		s->is_seek_sent = true;
+	}
+	r = session_receive(s, &answer, &fd, deadline_ns);
+	if (r == CONNECTION_E_LATE)
+		return r;
+	if (r == CONNECTION_E_GONE)
+		return session_lose(s);
+	if (r < 0)
+		return session_end_errno(s, r, "receiving from the daemon");
+	if (r == 0 && answer.head.type == WIRE_FAILED)
+		return session_failed(s, &answer.failed);
+	if (r == 0 && answer.head.type == WIRE_BATCH && answer.batch.serial != s->serial)
+		return loan_take(s, &answer.batch, &b);
+	if (r == 0 && answer.head.type == WIRE_EPOCH_END &&
+	    (int32_t)(answer.epoch_end.serial - s->serial) < 0)
+		return 0;
+	if (r == 0 && fd >= 0)
+		close(fd);
+	if (r != 0 || answer.head.type != WIRE_SOUGHT || answer.sought.serial != s->serial ||
+	    answer.sought.epoch > INT64_MAX || answer.sought.n_batches > INT64_MAX)
+		return end_nonsense(s, "something else than SOUGHT");
+	pthread_mutex_lock(&s->shared.lock);
+	s->shared.epoch = answer.sought.epoch;
+	s->shared.n_batches = answer.sought.n_batches;
+	s->shared.n_returned = 0;
+	memcpy(s->shared.token, answer.sought.token, sizeof(s->shared.token));
+	pthread_mutex_unlock(&s->shared.lock);
+	s->is_end_due = false;
+	s->is_seeking = s->is_seek_sent = false;
+	return 0;
+}
+
+static int end_late(struct rf_session *s)
+{
+	switch (s->state) {
+	case SESSION_LOST:
+		return session_refuse(s, "Timeout", "the daemon at %s is %s; still trying: %s", s->socket,
+				      s->was_attached ? "gone" : "not there", strerror(s->gone_errno));
+	case SESSION_ATTACHED:
+		return session_refuse(s, "Timeout", "the daemon at %s did not confirm the new place in time",
+				      s->socket);
+	default:
+		return session_refuse(s, "Timeout", "the daemon at %s did not attach feed %s in time",
+				      s->socket, s->feed);
+	}
+}
+
+int session_attend(struct rf_session *s, int64_t deadline_ns)
+{
+	for (;;) {
+		int r = 0;
+
+		switch (s->state) {
+		case SESSION_OVER:
+			return s->over_errno;
+		case SESSION_LOST:
+			r = try_connect(s, deadline_ns);
+			break;
+		case SESSION_GREETING:
+		case SESSION_ATTACHING:
+		case SESSION_RECEIVING:
+			r = hear(s, deadline_ns);
+			break;
+		case SESSION_ATTACHED:
+			if (!s->is_seeking)
+				return 0;
+			r = seek(s, deadline_ns);
+			break;
+		}
+		if (r < 0)
+			return r;
+		if (r == CONNECTION_E_LATE)
+			return end_late(s);
+	}
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* One packet is one message, so there is nothing to reassemble. The socket is non-blocking and every wait
+ * is a ppoll with what is left until the deadline, begun again after a signal. */
+#include "client/connection.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+
+enum { FDS_MAX = 4 }; /* room for more than may come, so that a surplus is seen and closed */
+
+int64_t clock_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t clock_after_ms(int64_t ms)
+{
+	return clock_now_ns() + ms * 1000000;
+}
+
+int connection_open(const char *path, int *ret_fd)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	int fd, r;
+
+	if (strlen(path) >= sizeof(to.sun_path))
+		return fail(-ENAMETOOLONG);
+	strcpy(to.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return fail(-errno);
+	/* A Unix socket connects at once or fails; EAGAIN is a full backlog. */
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
+		r = fail(-errno);
+		close(fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int connection_wait(int fd, short events, int64_t deadline_ns)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	for (;;) {
+		int64_t left = deadline_ns - clock_now_ns();
+		struct timespec t;
+		int n;
+
+		if (left < 0)
+			left = 0;
+		t = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+		n = ppoll(&p, 1, &t, NULL);
+		if (n > 0)
+			return 0;
+		if (n == 0)
+			return CONNECTION_E_LATE;
+		if (errno != EINTR)
+			return fail(-errno);
+	}
+}
+
+int connection_send_now(int fd, uint32_t type, void *message)
+{
+	struct wire_head *head = message;
+	ssize_t n;
+
+	head->type = type;
+	head->n_bytes = wire_bytes(type);
+	do
+		n = send(fd, message, head->n_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0)
+		return 0;
+	if (errno == EAGAIN || errno == ENOBUFS)
+		return CONNECTION_E_NONE;
+	if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
+		return CONNECTION_E_GONE;
+	return fail(-errno);
+}
+
+int connection_send(int fd, uint32_t type, void *message, int64_t deadline_ns)
+{
+	for (;;) {
+		int r = connection_send_now(fd, type, message);
+
+		if (r != CONNECTION_E_NONE)
+			return r;
+		r = connection_wait(fd, POLLOUT, deadline_ns);
+		if (r != 0)
+			return r;
+	}
+}
+
+/* Is it a message that a daemon may send, whole, its texts closed by a zero? */
+static bool is_sound(const union message *m, size_t n_bytes)
+{
+	bool is_ours = false, is_closed = true;
+
+	if (n_bytes < sizeof(m->head) || m->head.n_bytes != n_bytes ||
+	    wire_bytes(m->head.type) != n_bytes)
+		return false;
+	enum { TO_DAEMON = 0, TO_CLIENT = 1 };
+	switch (m->head.type) {
+#define MESSAGE(name, number, direction) case number: { \
+		const struct wire_##name *w = (const void *)m; \
+		is_ours = direction; \
+		(void)w;
+#define U32(name)
+#define U64(name)
+#define I32(name)
+#define TEXT(name, n) is_closed = is_closed && memchr(w->name, 0, n);
+#define END(name) break; }
+#include "messages.def"
+	}
+	/* STATUS_TEXT counts its bytes instead. */
+	return is_ours && (is_closed || m->head.type == WIRE_STATUS_TEXT);
+}
+
+/* Closes what came beyond the one descriptor that may; the one, or -1. n: how many came. */
+static int take_fd(struct msghdr *h, int *n)
+{
+	int fd = -1;
+
+	*n = 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
+		size_t n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n_fds; i++) {
+			int one;
+
+			memcpy(&one, CMSG_DATA(c) + i * sizeof(int), sizeof(one));
+			if ((*n)++ == 0)
+				fd = one;
+			else
+				close(one);
+		}
+	}
+	return fd;
+}
+
+int connection_receive_now(int fd, union message *ret, int *ret_fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec to = {.iov_base = ret, .iov_len = sizeof(*ret)};
+	struct msghdr h = {.msg_iov = &to, .msg_iovlen = 1, .msg_control = &control,
+			   .msg_controllen = sizeof(control)};
+	int n_fds, memfd;
+	ssize_t n;
+
+	do
+		n = recvmsg(fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return CONNECTION_E_NONE;
+	if (n < 0 && (errno == ECONNRESET || errno == ENOTCONN))
+		return CONNECTION_E_GONE;
+	if (n < 0)
+		return fail(-errno);
+	memfd = take_fd(&h, &n_fds);
+	if (n == 0 && n_fds == 0)
+		return CONNECTION_E_GONE;
+	if (h.msg_flags & (MSG_CTRUNC | MSG_TRUNC) || !is_sound(ret, (size_t)n) ||
+	    n_fds != (ret->head.type == WIRE_SLOT)) {
+		if (memfd >= 0)
+			close(memfd);
+		/* The kernel drops descriptors for which the process has no number left. */
+		return h.msg_flags & MSG_CTRUNC ? fail(-EMFILE) : CONNECTION_E_NONSENSE;
+	}
+	*ret_fd = memfd;
+	return 0;
+}

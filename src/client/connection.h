@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The socket to the daemon: whole messages out and in, each wait with a deadline.
+ *
+ * Functions return 0, a CONNECTION_E_… that the caller settles, or -errno. Signals never cut a wait
+ * short. What arrives has been checked for size, type, direction and closing zeros of its texts;
+ * its numbers have not.
+ *
+ * Threads: any; a descriptor is read by one thread at a time and written by any.
+ */
+#ifndef CLIENT_CONNECTION_H
+#define CLIENT_CONNECTION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire.h"
+
+enum {
+	CONNECTION_E_NONE = 1, /* nothing there now */
+	CONNECTION_E_LATE,     /* the deadline passed */
+	CONNECTION_E_GONE,     /* the other side hung up */
+	CONNECTION_E_NONSENSE, /* not a message of the protocol */
+};
+
+/* Everything a daemon may say. */
+union message {
+	struct wire_head head;
+	struct wire_WELCOME welcome;
+	struct wire_FAILED failed;
+	struct wire_ATTACHED attached;
+	struct wire_FIELD field;
+	struct wire_SLOT slot;
+	struct wire_BATCH batch;
+	struct wire_EPOCH_END epoch_end;
+	struct wire_SOUGHT sought;
+	struct wire_STATUS_TEXT status_text;
+};
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+int64_t clock_now_ns(void);
+/* The moment ms from now. */
+int64_t clock_after_ms(int64_t ms);
+
+/* Connects without waiting. 0 and a non-blocking CLOEXEC descriptor, or -errno (-ENAMETOOLONG: path). */
+int connection_open(const char *path, int *ret_fd);
+/* Waits for poll events (POLLIN, POLLOUT; fd -1: for the deadline alone). 0, LATE or -errno. */
+int connection_wait(int fd, short events, int64_t deadline_ns);
+/* Fills in the head and sends; never waits. 0, NONE (the socket is full), GONE or -errno. */
+int connection_send_now(int fd, uint32_t type, void *message);
+/* The same, waiting for room. 0, LATE, GONE or -errno. */
+int connection_send(int fd, uint32_t type, void *message, int64_t deadline_ns);
+/* Takes one message if there is one. ret_fd: the memfd that came with it, yours, or -1. 0, NONE, GONE,
+ * NONSENSE or -errno. */
+int connection_receive_now(int fd, union message *ret, int *ret_fd);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * What a session is made of, for session.c (calls), attach.c (the way to the daemon) and batch.c (loans).
+ *
+ * One thread at a time is inside a call on a session (busy says so). Only rf_batch_… and the accessors
+ * come from any thread; what they touch lies in `shared` under its lock. fd, maps, connection and the loans
+ * are written by the busy thread under the lock, so that thread reads them without.
+ */
+#ifndef CLIENT_SESSION_H
+#define CLIENT_SESSION_H
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/pipeline.h"
+#include "client/connection.h"
+#include "client/environment.h"
+#include "ringfeed/ringfeed.h"
+
+#define SESSION_MAGIC 0x73667266u /* "rfrs" */
+#define CLOSED_MAGIC 0x63667266u
+#define BATCH_MAGIC 0x62667266u
+
+enum {
+	SLOTS_MAX = 1024,
+	ROWS_MAX = 1 << 24,
+	LOANS_MAX = SLOTS_MAX + 1024, /* so a stale batch is recognised for 1,000 loans more */
+	TOKEN_BYTES = sizeof(((struct wire_BATCH *)0)->token),
+};
+
+enum session_state {
+	SESSION_LOST,	   /* no connection; the next attempt is due at retry_at */
+	SESSION_GREETING,  /* HELLO is out */
+	SESSION_ATTACHING, /* ATTACH is out */
+	SESSION_RECEIVING, /* ATTACHED came; fields and slots follow */
+	SESSION_ATTACHED,
+	SESSION_OVER, /* over_errno and error say why, for every call from now on */
+};
+
+/* One slot's memory here. Alive as long as the session or a loan refers to it. */
+struct map {
+	void *base;
+	size_t n_bytes;
+	unsigned n_refs; /* under the session's lock */
+};
+
+enum loan_state { LOAN_FREE, LOAN_LENT, LOAN_RETURNED };
+
+struct rf_batch {
+	uint32_t magic;
+	struct rf_session *session;
+	struct rf_batch *next_free;
+	/* Under the session's lock: */
+	enum loan_state state;
+	struct map *map;
+	uint64_t connection; /* the lease is one of this connection */
+	uint32_t slot, n_rows;
+	uint64_t lease, epoch, step;
+	struct rf_waits waits;
+};
+
+struct feed_field {
+	char name[FIELD_NAME_MAX];
+	enum dtype dtype;
+	unsigned n_dims;
+	uint32_t dims[DIMS_MAX];
+	uint64_t at, row_bytes;
+};
+
+struct feed_layout {
+	unsigned n_fields, n_slots;
+	uint32_t n_rows;
+	uint64_t slot_bytes, index_at, position_at, valid_at;
+	struct feed_field fields[FIELDS_MAX];
+};
+
+struct rf_session {
+	uint32_t magic;
+	pid_t pid;
+	atomic_bool is_busy;
+	struct identity identity;
+	char feed[sizeof(((struct wire_ATTACH *)0)->feed)];
+	char socket[SOCKET_MAX];
+	uint32_t credit;
+	int timeout_ms, reconnect_ms;
+	struct rf_error error;
+
+	enum session_state state;
+	int over_errno;
+	bool was_attached;	      /* once: a lost daemon, not a missing one */
+	int64_t gone_at, retry_at;    /* give up; try again */
+	int64_t answer_by;	      /* the attach under way must be through */
+	int64_t backoff_ms;
+	int gone_errno;		      /* of the last attempt to connect */
+	uint32_t daemon_pid;
+	char daemon_release[32];
+	struct wire_ATTACHED attached; /* while the fields and slots come */
+	unsigned n_came;	       /* of them */
+	struct feed_layout incoming;
+
+	uint32_t serial;
+	bool is_seeking, is_seek_sent;
+	uint64_t seek_epoch;
+	char seek_token[TOKEN_BYTES];
+	bool is_end_due; /* the epoch ended while the daemon was away */
+
+	struct {
+		pthread_mutex_t lock;
+		int fd; /* -1: no connection */
+		uint64_t connection;
+		struct feed_layout layout;
+		struct map *maps[SLOTS_MAX];
+		uint64_t pending[SLOTS_MAX]; /* leases whose RELEASE found the socket full */
+		unsigned n_pending;
+		struct rf_batch *loans, *free_first, *free_last;
+		unsigned n_held; /* LOAN_LENT of this connection */
+		unsigned n_open; /* loans that are not free */
+		bool is_lent[SLOTS_MAX];
+		char token[TOKEN_BYTES];
+		uint64_t n_samples, n_batches, n_returned, epoch;
+		int64_t wait_ns;
+	} shared;
+};
+
+/* Sets s->error by the exception's name and returns the errno that belongs to it. */
+int session_refuse(struct rf_session *s, const char *name, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The same, and the session is over. */
+int session_end(struct rf_session *s, const char *name, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* What went wrong in the machine, as "SystemError"; the session is over. */
+int session_end_errno(struct rf_session *s, int r, const char *doing);
+/* FAILED came: the session is over, or, where the daemon says it leaves, lost (0). */
+int session_failed(struct rf_session *s, const struct wire_FAILED *m);
+/* The errno that belongs to an exception's name; EREMOTEIO for names of other versions. */
+int error_number(const char *name);
+void error_set(struct rf_error *e, const char *name, const char *format, va_list args);
+
+/* Takes one message, sending what releases are pending. 0, CONNECTION_E_LATE, _GONE, _NONSENSE, -errno. */
+int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t deadline_ns);
+/* The connection is gone: forget it and what the session itself keeps mapped. */
+void session_drop(struct rf_session *s);
+/* The same, and look for the daemon again as long as reconnect_ms allows: 0, or the session is over. */
+int session_lose(struct rf_session *s);
+/* Gets the session attached and at the place it was told to seek. 0 or -errno with s->error set. */
+int session_attend(struct rf_session *s, int64_t deadline_ns);
+
+/* Allocates the loans of a new session. 0 or -ENOMEM. */
+int loans_init(struct rf_session *s);
+/* BATCH came. 0, or -errno with s->error set (the session is over); *ret stays NULL for a batch of
+ * an older serial, which is given back at once. */
+int loan_take(struct rf_session *s, const struct wire_BATCH *m, struct rf_batch **ret);
+/* Tells the daemon that a lease is over; caller holds the lock. */
+void lease_give_back(struct rf_session *s, uint32_t slot, uint64_t lease);
+/* Sends what is pending; caller holds the lock. */
+void leases_flush(struct rf_session *s);
+/* Drops one reference; caller holds the lock. */
+void map_put(struct map *map);
+/* Frees the session's memory; nothing of it is mapped or lent any more. */
+void session_free(struct rf_session *s);
+
+#endif

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the ringfeed authors
+"""The loader: one trainer's place in a feed, as an iterable."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any, Callable, Generic, Optional, TypeVar, Union
+
+from . import _errors, _library
+from ._batch import Batch
+
+_SLICE_MS = 100  # how long Python waits inside the library before it looks for Ctrl-C
+_STATE_VERSION = 1
+
+_lib = _library.lib
+B = TypeVar("B", bound=Batch)
+_Path = Union["os.PathLike[str]", str]
+
+
+def _text(value: Optional[str]) -> Optional[bytes]:
+    return None if value is None else os.fsencode(value)
+
+
+def _options(feed: str, socket: Any, rank: Optional[int], world_size: Optional[int],
+             local_world_size: Optional[int], group: Optional[str]) -> _library.Options:
+    if not isinstance(feed, str):
+        raise TypeError(f"feed is the name of a feed, not {feed!r}")
+    if (rank is None) != (world_size is None):
+        raise _errors.BadConfig("rank and world_size go together; give both or neither")
+    options = _library.Options(size=ctypes.sizeof(_library.Options), is_deferred=1)
+    options.feed = _text(feed)
+    options.socket = None if socket is None else os.fsencode(os.fspath(socket))
+    options.group = _text(group)
+    options.has_rank = rank is not None
+    options.rank = rank or 0
+    options.world_size = world_size or 0
+    options.local_world_size = local_world_size or 0
+    return options
+
+
+class Loader(Generic[B]):
+    """The batches of a feed, lent by the daemon on this machine.
+
+    ``for batch in loader`` is one epoch; the next ``for`` goes on with the next one, also after a break.
+    A batch is lent until the last array that views it is gone; see README for copy= and release().
+
+    feed              name of the feed in the daemon's configuration
+    socket            else RINGFEED_SOCKET, else the default path
+    rank, world_size, local_world_size, group
+                      else what the launcher put into the environment; a trainer alone needs none
+    state             what state_dict() gave: go on there
+    timeout           longest wait for one batch, in seconds
+    reconnect         how long a daemon that is lost, or not there yet, is looked for, in seconds
+    credit            most batches lent at once; None: as many as the daemon has slots for this trainer
+    copy              batches are copies of their own, nothing stays lent
+    writable          arrays may be written (they are this trainer's alone)
+    """
+
+    _batch_type: Callable[..., Any] = Batch
+
+    def __init__(self, feed: str, *, socket: Optional[_Path] = None,
+                 rank: Optional[int] = None, world_size: Optional[int] = None,
+                 local_world_size: Optional[int] = None, group: Optional[str] = None,
+                 state: Optional[dict[str, Any]] = None, timeout: float = 60.0, reconnect: float = 30.0,
+                 credit: Optional[int] = None, copy: bool = False, writable: bool = False):
+        self._session = ctypes.c_void_p()
+        self._feed = feed
+        self._timeout = timeout
+        self._copy = copy
+        self._writable = writable
+        self._pid = os.getpid()
+        self._pass = 0  # counts iterators, so that an older one knows
+        self._handle = ctypes.c_void_p()
+        options = _options(feed, socket, rank, world_size, local_world_size, group)
+        options.token = None if state is None else _token_of(state)
+        options.credit = credit or 0
+        options.timeout_ms = max(1, int(timeout * 1000))
+        options.reconnect_ms = int(reconnect * 1000)
+        error = _library.Error()
+        if _lib.rf_session_open(options, self._session, error) < 0:
+            raise _library.exception(error)
+        try:
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self) -> None:
+        """Until the library is through or says why not: it has the deadlines, we have Ctrl-C."""
+        while (code := _lib.rf_session_reconnect(self._session, _SLICE_MS)) == -errno.ETIMEDOUT:
+            pass
+        if code < 0:
+            _library.raise_session(self._session, code)
+        n = _lib.rf_session_n_fields(self._session)
+        self._names = tuple(_lib.rf_session_field_name(self._session, i).decode() for i in range(n))
+
+    def _wait(self, call: Callable[[int], int]) -> int:
+        """Repeats a call in slices until it answers or the timeout is over."""
+        code = call(_SLICE_MS if self._timeout > 0 else 0)
+        if code != -errno.ETIMEDOUT:
+            return code
+        deadline = time.monotonic() + self._timeout - _SLICE_MS / 1000
+        while code == -errno.ETIMEDOUT and (left := deadline - time.monotonic()) > 0:
+            code = call(min(_SLICE_MS, int(left * 1000) + 1))
+        return code
+
+    def _check(self, code: int) -> None:
+        if code >= 0:
+            return
+        if -code == errno.EINVAL and not self._session:
+            raise _errors.Closed("the loader was closed")
+        if -code == errno.ETIMEDOUT:
+            text = _library.exception(_lib.rf_session_error(self._session).contents)
+            raise _errors.Timeout(f"{text} (waited {self._timeout:g} s)")
+        if -code == errno.ENOBUFS:
+            text = _library.exception(_lib.rf_session_error(self._session).contents)
+            raise _errors.TooManyHeld(
+                f"{text}: call batch.release() and drop the arrays when you are done with a batch, or make the "
+                "loader with copy=True to keep as many as you like")
+        _library.raise_session(self._session, code)
+
+    def _next(self) -> Optional[B]:
+        """The next batch, or None at the end of the epoch."""
+        session, handle = self._session, self._handle
+        code = self._wait(lambda ms: _lib.rf_session_next(session, ms, handle))
+        if code == 0:
+            return self._batch_type(self._names, handle.value, self._writable, self._copy)
+        if code == -errno.ENODATA:
+            return None
+        self._check(code)
+        return None
+
+    def __iter__(self) -> Iterator[B]:
+        """One epoch: the rest of this one where nothing of it was asked for yet, else the whole next one."""
+        self._pass += 1
+        if self._number(_lib.rf_session_n_returned) > 0:
+            self._seek_epoch(self.epoch + 1)
+        return _Pass(self, self._pass)
+
+    def __len__(self) -> int:
+        """Batches of the present pass."""
+        return self._number(_lib.rf_session_n_batches)
+
+    def _number(self, function: Callable[[ctypes.c_void_p], int]) -> int:
+        value = function(self._session)
+        self._check(value)
+        return value
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next batch belongs to."""
+        return self._number(_lib.rf_session_epoch)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of the whole feed."""
+        return self._number(_lib.rf_session_n_samples)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields of a batch."""
+        return self._names
+
+    @property
+    def wait_seconds(self) -> float:
+        """Seconds spent waiting for batches so far."""
+        return self._number(_lib.rf_session_wait_ns) / 1e9
+
+    def _seek_epoch(self, epoch: int) -> None:
+        session = self._session
+        self._check(self._wait(lambda ms: _lib.rf_session_set_epoch(session, epoch, ms)))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go on at the start of that epoch, unless a state of it was just loaded or it is next anyway."""
+        if not 0 <= epoch < 1 << 63:
+            raise _errors.BadConfig(f"epoch {epoch}: 0 to {(1 << 63) - 1} is wanted")
+        self._pass += 1
+        self._seek_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run is: after the last batch that was returned."""
+        text = ctypes.create_string_buffer(520)
+        self._check(_lib.rf_session_token(self._session, text, len(text)))
+        return {"version": _STATE_VERSION, "token": text.value.decode()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where state_dict() was called."""
+        token, session = _token_of(state), self._session
+        self._pass += 1
+        self._check(self._wait(lambda ms: _lib.rf_session_load_token(session, token, ms)))
+
+    def close(self) -> None:
+        """Leave the feed. Arrays that are still there stay valid; a second close does nothing."""
+        if self._session and os.getpid() != self._pid:
+            _library.raise_code(-errno.EOWNERDEAD)
+        if self._session and _lib.rf_session_close(self._session):
+            _library.raise_code(-errno.EBUSY)
+        self._session = ctypes.c_void_p()
+
+    def __enter__(self) -> "Loader[B]":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self, close=_lib.rf_session_close) -> None:
+        session = self.__dict__.get("_session")
+        if session:
+            close(session)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a ringfeed Loader cannot be pickled: it is this process's place in the feed; make one in each "
+            "process that trains, after it has started")
+
+    def __repr__(self) -> str:
+        return f"<ringfeed loader of feed {self._feed!r}{'' if self._session else ', closed'}>"
+
+
+class _Pass(Iterator[B]):
+    """One epoch of a loader."""
+
+    def __init__(self, loader: Loader[B], number: int):
+        self._loader: Optional[Loader[B]] = loader
+        self._number = number
+
+    def __next__(self) -> B:
+        loader = self._loader
+        if loader is None:
+            raise StopIteration
+        if loader._pass != self._number:
+            raise _errors.Error("this iterator is out of date: the loader was told to go elsewhere since")
+        batch = loader._next()
+        if batch is None:
+            self._loader = None
+            raise StopIteration
+        return batch
+
+
+def _token_of(state: dict[str, Any]) -> bytes:
+    token = state.get("token") if isinstance(state, dict) else None
+    if not isinstance(token, str) or state.get("version") != _STATE_VERSION:
+        raise _errors.TokenError(
+            f"a state is what state_dict() gave, of version {_STATE_VERSION}; this one is {state!r:.80}")
+    if not 0 < len(token) < 520 or "\0" in token:
+        raise _errors.TokenError(f"a token has 1 to 519 characters, this one {len(token)}")
+    return token.encode()
+
+
+def status(socket: Optional[_Path] = None, timeout: float = 10.0) -> dict[str, Any]:
+    """The state of the running daemon."""
+    text, error = ctypes.c_void_p(), _library.Error()
+    path = None if socket is None else os.fsencode(os.fspath(socket))
+    if _lib.rf_status(path, int(timeout * 1000), text, error) < 0:
+        raise _library.exception(error)
+    try:
+        return json.loads(ctypes.string_at(text))
+    finally:
+        _lib.rf_free(text)
