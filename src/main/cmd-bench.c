@@ -20,7 +20,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { SAMPLE_MS = 50, DEFAULT_S = 10, WARM_BATCHES = 2 };
+enum { SAMPLE_MS = 50, DEFAULT_S = 10, WARM_BATCHES = 2, PATIENCE_MS = 5000 };
 
 struct bench {
 	const struct options *options;
@@ -206,7 +206,7 @@ static json_t *ask_status(const struct bench *b)
 	json_t *all;
 	char *json;
 
-	if (rf_status(b->daemon.socket, 0, &json, &error) < 0)
+	if (rf_status(b->daemon.socket, PATIENCE_MS, &json, &error) < 0)
 		return NULL;
 	all = json_loads(json, 0, NULL);
 	rf_free(json);
