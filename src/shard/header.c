@@ -234,6 +234,8 @@ static int take_regular(struct chain *c, const uint8_t *block, uint64_t offset,
 		return r;
 	n = strlen(ret->name);
 	is_slash = n > 0 && ret->name[n - 1] == '/';
+	if (n > 0 && strspn(ret->name, "/") == n)
+		return chain_refuse(c, offset, why, "a file named /: tar readers disagree");
 	if (ret->type == 0 && is_own_slash && (!is_slash || ret->size != 0))
 		return chain_refuse(c, offset, why,
 				    "a directory of the oldest format with a payload or another name: "
