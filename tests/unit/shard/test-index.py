@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import struct
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -126,13 +127,25 @@ def check_cache(folder, path, wanted):
     assert oracle.probe("key", cache, path, 0)[0] == "result 0"
     assert load("load", "-", path)[0] == ABSENT
     os.environ["XDG_CACHE_HOME"] = str(folder / "home")
-    if os.geteuid() != 0:  # root may write anywhere
-        path.parent.chmod(0o500)
-        assert load("save", "-", path)[0] == 0 and (folder / "home/ringfeed" / name).is_file()
-        path.parent.chmod(0o700)
+    check_unwritable(folder, path, name)
     (folder / "home/ringfeed").mkdir(parents=True, exist_ok=True)
     os.rename(cache / name, folder / "home/ringfeed" / name)
     assert load("load", "-", path)[2].samples == wanted
+
+
+def check_unwritable(folder, path, name):
+    """Beside the shard it cannot be written (root may write anywhere, so as nobody): the user's cache."""
+    nobody = {"user": 65534} if os.geteuid() == 0 else {}
+    (folder / "home").mkdir(mode=0o777)
+    (folder / "home").chmod(0o777)
+    folder.chmod(0o755)
+    path.parent.chmod(0o555)
+    path.chmod(0o444)
+    done = subprocess.run([oracle.PROBE, "save", "-", path], capture_output=True, text=True, **nobody)
+    assert done.stdout.startswith("result 0"), done
+    assert (folder / "home/ringfeed" / name).is_file() and not pathlib.Path(f"{path}.rfidx").exists()
+    assert load("load", "-", path)[0] == 0
+    path.parent.chmod(0o755)
 
 
 def wds2idx(path, version="v1.2"):
