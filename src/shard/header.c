@@ -50,7 +50,8 @@ static void close_chain(struct chain *c)
 
 enum number { NUMBER_GOOD, NUMBER_ZERO, NUMBER_BLANK, NUMBER_NEGATIVE, NUMBER_BAD };
 
-/* Octal text (ZERO: nothing but blanks, ended by a zero byte), or base-256 behind a byte of 0x80 (0xff: negative). */
+/* Octal text (ZERO: nothing but blanks, ended by a zero byte), or base-256 behind a byte of 0x80
+ * (0xff: negative). */
 static enum number parse_number(const uint8_t *at, size_t n, uint64_t *ret)
 {
 	const uint8_t *end = memchr(at, 0, n);
@@ -163,11 +164,13 @@ static int check_unused_fields(const struct chain *c, const uint8_t *block, uint
 static int read_size(const struct chain *c, const uint8_t *block, uint64_t offset, uint64_t *ret,
 		     struct reason *why)
 {
-	if (block[AT_TYPE] == '1') { /* a hard link has no payload, whatever its size says */
-		*ret = 0;
+	enum number n = parse_number(block + AT_SIZE, N_SIZE, ret);
+
+	if (block[AT_TYPE] == '1' && n != NUMBER_BAD) {
+		*ret = 0; /* a hard link has no payload, whatever its size says */
 		return 0;
 	}
-	switch (parse_number(block + AT_SIZE, N_SIZE, ret)) {
+	switch (n) {
 	case NUMBER_GOOD:
 		return 0;
 	case NUMBER_ZERO:
@@ -234,6 +237,8 @@ static int take_regular(struct chain *c, const uint8_t *block, uint64_t offset,
 		return r;
 	n = strlen(ret->name);
 	is_slash = n > 0 && ret->name[n - 1] == '/';
+	if (n > 0 && strspn(ret->name, "/") == n)
+		return chain_refuse(c, offset, why, "a file named /: tar readers disagree");
 	if (ret->type == 0 && is_own_slash && (!is_slash || ret->size != 0))
 		return chain_refuse(c, offset, why,
 				    "a directory of the oldest format with a payload or another name: "

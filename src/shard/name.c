@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * WebDataset splits names by ^((?:.*[/]|)[^.]+)[.]([^/]*)$ and skips __[^/]+__ and below. Written out: the
- * dot is the first one behind the last slash; in front of it stands a run without dots, at least one
- * byte long, that begins at the name's start or behind a slash ("a/.x" splits: the run is "a/"). The
- * regex dot does not match a newline, so no newline may stand in front of that slash.
+ * WebDataset splits names by ^((?:.*[/]|)[^.]+)[.]([^/]*)$ and skips __NAME__ at the top and what is
+ * below it. Written out: the dot is the first one behind the last slash; in front of it stands a run
+ * without dots, at least one byte long, that begins at the name's start or behind a slash ("a/.x"
+ * splits: the run is "a/"). The regex dot does not match a newline, so no newline may stand in front
+ * of that slash.
  */
 #include "shard/tar.h"
 

@@ -30,7 +30,8 @@ struct saved_header {
 /* XXH64 of the (payload offset, size) pairs in order. */
 uint64_t index_places_hash(const struct index_member *members, uint64_t n_members);
 uint64_t saved_mtime_ns(const struct stat *st);
-/* Whether it is of this version, undamaged, of that shard (st NULL: any), and its numbers add up to n_bytes. */
+/* Whether it is of this version, undamaged, of that shard (st NULL: any), and its numbers add up to
+ * n_bytes. */
 bool saved_header_is_good(const struct saved_header *h, uint64_t n_bytes, const struct stat *st);
 
 #endif

@@ -17,7 +17,7 @@ import tempfile
 
 import oracle
 
-N_MUTATIONS = int(sys.argv[2]) if len(sys.argv) > 2 else 600
+N_MUTATIONS = int(sys.argv[2]) if len(sys.argv) > 2 else 800
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 
 
@@ -131,6 +131,7 @@ def generated():
     yield "bad-checksum", member() + b"X" + member(b"b.txt")[1:] + END, False
     yield "symlink-with-size", raw_header(b"l", octal(5), b"2") + padded(b"hello") + END, False
     yield "hardlink-with-size", raw_header(b"l", octal(5), b"1") + member() + END, True
+    yield "hardlink-size-words", raw_header(b"l", b"/", b"1") + member() + END, False
     yield "directory-with-size", raw_header(b"d/", octal(512), b"5") + member() + END, True
     for t in b"DVMNAEIQ":
         yield f"type-{chr(t)}", raw_header(b"odd", octal(5), bytes([t])) + padded(b"hello") + member() + END, None if t in b"MN" else True
@@ -293,6 +294,8 @@ VALUES = [b"", b" ", b"\0", b"\xff" * 12, b"\x80" + bytes(11), b"00000001000\0",
 def mutate(data, rng):
     blocks = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        if len(blocks) < 1024:
+            break
         at = rng.randrange(len(blocks) // 512) * 512
         block = blocks[at:at + 512]
         is_header = block[257:262] == b"ustar"
@@ -317,8 +320,6 @@ def mutate(data, rng):
         if is_header and rng.random() < 0.97:
             fix_checksum(block)
         blocks[at:at + 512] = block
-        if len(blocks) < 1024:
-            break
     return bytes(blocks)
 
 
