@@ -77,11 +77,6 @@ static void scan_end(struct scan *s, enum scan_state state)
 	s->state = state;
 }
 
-static int add_member(void *context, const struct tar_member *m)
-{
-	return index_builder_add(context, m);
-}
-
 static void ask(struct run *run, struct scan *s)
 {
 	uint64_t edge = s->file.is_direct ? s->file.alignment : 1, end;
@@ -102,16 +97,13 @@ static void ask(struct run *run, struct scan *s)
 
 static int finish(struct run *run, struct scan *s)
 {
-	uint64_t at, n;
 	struct stat st;
 	int r;
 
-	tar_scan_trailing(s->tar, &at, &n);
+	index_builder_take_scan(s->builder, s->tar);
 	r = index_builder_finish(s->builder, &s->file.st, &s->index);
 	if (r < 0)
 		return pass(r);
-	s->index.trailing_offset = at;
-	s->index.trailing_bytes = n;
 	if (fstat(s->file.fd, &st) < 0 || st.st_size != s->file.st.st_size ||
 	    st.st_mtim.tv_sec != s->file.st.st_mtim.tv_sec ||
 	    st.st_mtim.tv_nsec != s->file.st.st_mtim.tv_nsec) {
@@ -132,9 +124,12 @@ static int finish(struct run *run, struct scan *s)
 static int on_bytes(struct run *run, struct scan *s, int64_t n_bytes)
 {
 	uint64_t skip = s->wanted - s->at;
+	bool is_empty = n_bytes == 0 && s->file.st.st_size == 0;
 	int r;
 
-	if (n_bytes < 0 || (uint64_t)n_bytes <= skip) {
+	if (is_empty) {
+		s->state = SCAN_READING; /* the scan itself says what an empty file is */
+	} else if (n_bytes < 0 || (uint64_t)n_bytes <= skip) {
 		reason_set(&s->why, "%s: reading at offset %llu failed: %s", s->path,
 			   (unsigned long long)s->wanted,
 			   n_bytes < 0 ? strerror((int)-n_bytes) : "the file ends there");
@@ -142,7 +137,7 @@ static int on_bytes(struct run *run, struct scan *s, int64_t n_bytes)
 		return 0;
 	}
 	run->n_bytes += (uint64_t)n_bytes;
-	r = tar_scan_feed(s->tar, s->buffer + skip, (size_t)n_bytes - skip, add_member, s->builder, &s->why);
+	r = tar_scan_feed(s->tar, s->buffer + skip, (size_t)n_bytes - skip, index_builder_on_member, s->builder, &s->why);
 	if (r < 0)
 		return pass(r);
 	if (r == TAR_E_DONE)
