@@ -184,7 +184,7 @@ static void send_shape(struct daemon *d, struct session *s, const struct served_
 		session_send(d, s, &m, sizeof(m), -1);
 	}
 	for (unsigned i = 0; i < n; i++) {
-		struct wire_SLOT m = {.head = {WIRE_SLOT, sizeof(m)}, .slot = slots[i],
+		struct wire_SLOT m = {.head = {WIRE_SLOT, sizeof(m)}, .slot = i,
 				      .n_bytes = f->layout.n_bytes};
 
 		session_send(d, s, &m, sizeof(m), f->pool.list[slots[i]].fd);
@@ -397,11 +397,22 @@ void session_hear(struct daemon *d, uint32_t session, uint32_t events)
 
 /* ---- what the core decides ---- */
 
+/* The client knows its slots by their place in the list that it got at attach. */
+static uint32_t own_number(const struct daemon *d, uint32_t stream, uint32_t slot)
+{
+	uint32_t slots[CORE_STREAM_SLOTS_MAX], i = 0;
+
+	core_stream_slots(d->core, stream, slots, CORE_STREAM_SLOTS_MAX);
+	while (slots[i] != slot)
+		i++;
+	return i;
+}
+
 void session_lend(struct daemon *d, const struct core_action *a)
 {
 	struct session *s = session_of(d, a->stream);
 	struct wire_BATCH m = {
-		.head = {WIRE_BATCH, sizeof(m)}, .slot = a->lend.slot, .n_rows = a->lend.n_rows,
+		.head = {WIRE_BATCH, sizeof(m)}, .slot = own_number(d, a->stream, a->lend.slot), .n_rows = a->lend.n_rows,
 		.serial = a->lend.serial, .lease = a->lend.lease, .epoch = a->lend.epoch,
 		.step = a->lend.step, .read_ns = a->lend.waits_ns[CORE_WAIT_READ],
 		.decode_ns = a->lend.waits_ns[CORE_WAIT_DECODE],
