@@ -111,7 +111,7 @@ int cmd_plan(int argc, char **argv)
 
 	if (!options_parse(argc, argv, &options, &status) || !options_config(&options, &config, &status))
 		return status;
-	datasets = datasets_open(config);
+	datasets = datasets_open(config, tell_stderr, NULL);
 	if (datasets) {
 		status = plan(config, datasets, options.is_json);
 		datasets_free(datasets, config->n_feeds);

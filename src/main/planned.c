@@ -9,29 +9,56 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void tell_refused(void *context, size_t i, const char *path, const struct reason *why)
+struct teller {
+	void (*tell)(void *context, const char *fault);
+	void *context;
+	size_t n_told;
+};
+
+void tell_stderr(void *context, const char *fault)
 {
-	fprintf(stderr, "ringfeed: %s\n", why->text);
+	fprintf(stderr, "ringfeed: %s\n", fault);
 }
 
-struct dataset *datasets_open(const struct config *config)
+static void tell_refused(void *context, size_t i, const char *path, const struct reason *why)
+{
+	struct teller *t = context;
+
+	t->n_told++;
+	t->tell(t->context, why->text);
+}
+
+/* false: something was told. */
+static bool open_one(const struct config *config, const struct config_feed *feed, struct dataset *dataset,
+		     struct teller *t)
+{
+	struct reason why = {{0}}, whole;
+	size_t n_before = t->n_told;
+	int r = dataset_open(config, feed, tell_refused, t, dataset, &why);
+
+	if (r == 0)
+		return true;
+	if (r > 0 && t->n_told > n_before)
+		return false; /* its shards said it all */
+	if (r < 0)
+		reason_set(&whole, "feed %s: %s (%s)", feed->name, *why.text ? why.text : strerror(-r),
+			   fault_trail());
+	else
+		reason_set(&whole, "feed %s cannot be opened: %s", feed->name, why.text);
+	t->tell(t->context, whole.text);
+	return false;
+}
+
+struct dataset *datasets_open(const struct config *config, void (*tell)(void *context, const char *fault),
+			      void *context)
 {
 	struct dataset *datasets = calloc(config->n_feeds, sizeof(*datasets));
-	bool is_faulty = datasets == NULL;
+	struct teller t = {tell, context, 0};
+	bool is_open = datasets != NULL;
 
-	for (size_t i = 0; datasets && i < config->n_feeds; i++) {
-		struct reason why = {{0}};
-		int r = dataset_open(config, &config->feeds[i], tell_refused, &datasets[i], &why);
-
-		if (r < 0)
-			fprintf(stderr, "ringfeed: feed %s: %s (%s)\n", config->feeds[i].name,
-				*why.text ? why.text : strerror(-r), fault_trail());
-		else if (r > 0)
-			fprintf(stderr, "ringfeed: feed %s cannot be opened: %s\n", config->feeds[i].name,
-				why.text);
-		is_faulty |= r != 0;
-	}
-	if (!is_faulty)
+	for (size_t i = 0; datasets && i < config->n_feeds; i++)
+		is_open &= open_one(config, &config->feeds[i], &datasets[i], &t);
+	if (is_open)
 		return datasets;
 	datasets_free(datasets, datasets ? config->n_feeds : 0);
 	return NULL;

@@ -9,9 +9,12 @@
 
 #include <stdbool.h>
 
-/* Opens the datasets of all feeds; every fault is told on stderr, naming feed, file and offset. NULL
- * when there was one (free nothing then). */
-struct dataset *datasets_open(const struct config *config);
+/* Opens the datasets of all feeds; every fault is told, naming feed, file and offset. NULL when there was
+ * one (free nothing then). */
+struct dataset *datasets_open(const struct config *config, void (*tell)(void *context, const char *fault),
+			      void *context);
+/* A tell that writes to stderr. */
+void tell_stderr(void *context, const char *fault);
 void datasets_free(struct dataset *datasets, size_t n);
 
 /* The feed of that name; NULL once stderr was told which there are. */

@@ -42,7 +42,7 @@ static int open_datasets(struct daemon *d, struct reason *why)
 
 		f->config = &d->config->feeds[i];
 		f->dataset = &d->datasets[i];
-		r = dataset_open(d->config, f->config, NULL, f->dataset, why);
+		r = dataset_open(d->config, f->config, NULL, NULL, f->dataset, why);
 		if (r)
 			return r;
 		dataset_order(f->config, &f->order);

@@ -4,10 +4,12 @@
 
 Usage: test-command.py RINGFEED SAMPLE_FILE VERSION
 """
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import unittest
 
@@ -70,15 +72,39 @@ class Commands(unittest.TestCase):
         self.refused(["version", "--", "--json"], "one argument too many: --json")
 
     def test_check(self):
-        accepted = (0, "", f"{SAMPLE}: no faults, 1 feed\n")
-        for words in (["check", "-c", SAMPLE], ["-c", SAMPLE, "check"], ["check", "--config", SAMPLE],
-                      ["check", f"--config={SAMPLE}"], ["check", f"-c{SAMPLE}"], ["--config=" + SAMPLE, "check"],
-                      ["check", "-c", SAMPLE, "--set", "daemon.workers=4", "--set=daemon.io=threads"]):
-            self.assertEqual(run(*words), accepted, words)
-        with open(SAMPLE, encoding="utf-8") as file:
-            self.assertEqual(run("check", "-c", "-", text=file.read())[0], 0)
-        out = run("check", "-c", SAMPLE, "--json")
-        self.assertEqual((out[0], out[2], json.loads(out[1])), (0, "", {"is_accepted": True, "faults": []}))
+        with tempfile.TemporaryDirectory() as folder:
+            sample = os.path.join(folder, "sample.yaml")
+            with tarfile.open(os.path.join(folder, "a.tar"), "w", format=tarfile.USTAR_FORMAT) as tar:
+                for name in ("0.jpg", "0.cls"):
+                    tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+            with open(SAMPLE, encoding="utf-8") as file:
+                text = file.read().replace("/data/imagenet/train-{000000..001281}.tar", folder + "/a.tar")
+            with open(sample, "w", encoding="utf-8") as file:
+                file.write(text)
+            accepted = (0, "", f"{sample}: no faults, 1 feed\n")
+            for words in (["check", "-c", sample], ["-c", sample, "check"], ["check", "--config", sample],
+                          ["check", f"--config={sample}"], ["check", f"-c{sample}"],
+                          ["--config=" + sample, "check"],
+                          ["check", "-c", sample, "--set", "daemon.workers=4", "--set=daemon.io=threads"]):
+                self.assertEqual(run(*words), accepted, words)
+            self.assertEqual(run("check", "-c", "-", text=text)[0], 0)
+            out = run("check", "-c", sample, "--json")
+            self.assertEqual((out[0], out[2], json.loads(out[1])), (0, "", {"is_accepted": True, "faults": []}))
+
+    def test_check_datasets(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, bytes_ in (("junk.tar", b"hello"), ("cut.tar", b"\x1f\x8b" + bytes(600))):
+                with open(os.path.join(folder, name), "wb") as file:
+                    file.write(bytes_)
+            shards = f"feeds.train.source.shards=[{folder}/junk.tar, {folder}/cut.tar]"
+            code, out, err = run("check", "-c", SAMPLE, "--set", shards)
+            self.assertEqual((code, out), (78, ""))
+            first, second, last = err.splitlines()
+            self.assertIn(f"{folder}/junk.tar, offset 0: not a tar", first)
+            self.assertIn(f"{folder}/cut.tar, offset 0: compressed with gzip", second)
+            self.assertEqual(last, f"{SAMPLE}: 2 faults")
+            faults = json.loads(run("check", "-c", SAMPLE, "--set", shards, "--json")[1])
+            self.assertEqual((faults["is_accepted"], len(faults["faults"])), (False, 2))
 
     def test_check_faults(self):
         with tempfile.TemporaryDirectory() as folder:
