@@ -6,6 +6,23 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Length of the well-formed UTF-8 character at c (RFC 3629), or 0. */
+static int character(const unsigned char *c)
+{
+	static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
+	int n = *c < 0x80 ? 1 : *c >> 5 == 6 ? 2 : *c >> 4 == 14 ? 3 : *c >> 3 == 30 ? 4 : 0;
+	unsigned code = n == 0 ? 0 : n == 1 ? *c : *c & (0x7f >> n);
+
+	for (int i = 1; i < n; i++) {
+		if ((c[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (c[i] & 0x3f);
+	}
+	if (n > 1 && (code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)))
+		return 0;
+	return n;
+}
+
 void reason_set(struct reason *why, const char *format, ...)
 {
 	va_list args;
@@ -13,10 +30,11 @@ void reason_set(struct reason *why, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(why->text, sizeof(why->text), format, args);
 	va_end(args);
-	for (char *c = why->text; *c; c++) {
-		unsigned char u = (unsigned char)*c;
+	for (unsigned char *c = (unsigned char *)why->text; *c;) {
+		int n = character(c);
 
-		if (u < 0x20 || u == 0x7f)
+		if (n == 0 || *c < 0x20 || *c == 0x7f)
 			*c = '?';
+		c += n > 0 ? n : 1;
 	}
 }

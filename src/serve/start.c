@@ -3,7 +3,8 @@
 /*
  * The start, in the order that memory and fork demand: datasets (whose engine is gone again when they
  * are open), plan, checks against the machine, memory, the clean parent; only then the ring, the
- * core, the socket, the workers. Ready is said when the first worker is up.
+ * core and the workers. The socket is first of all, so that two daemons never do all that at once;
+ * nobody is accepted before the loop.
  */
 #include "serve/daemon.h"
 
