@@ -109,7 +109,7 @@ int feed_next(struct feed *f, struct rf_batch **ret)
 	if (r == -ENODATA)
 		return FEED_E_OVER;
 	if (r < 0)
-		return tell(f, rf_session_error(f->session));
+		return *f->stop ? FEED_E_STOPPED : tell(f, rf_session_error(f->session));
 	r = enter(f, b);
 	if (r) {
 		rf_batch_release(b);
