@@ -31,6 +31,11 @@ struct wishes {
 	double rate, seconds;
 };
 
+/* Where the training is: steps taken, and all that there will be. */
+struct course {
+	int64_t step, n_steps;
+};
+
 struct tally {
 	double loss;
 	int64_t n, n_right;
@@ -91,17 +96,17 @@ static void show(const struct feed *f, int64_t epoch, const struct wishes *w, st
 }
 
 /* Up from nothing over the first steps, then down along half a cosine. */
-static double rate_at(const struct wishes *w, int64_t step, int64_t n_steps)
+static double rate_at(const struct wishes *w, const struct course *c)
 {
-	double warm = step < WARM_UP_STEPS ? (double)(step + 1) / WARM_UP_STEPS : 1;
+	double warm = c->step < WARM_UP_STEPS ? (double)(c->step + 1) / WARM_UP_STEPS : 1;
+	double share = c->step < c->n_steps ? (double)c->step / (double)c->n_steps : 1;
 
-	return w->rate * warm * .5 * (1 + cos(M_PI * (double)step / (double)n_steps));
+	return w->rate * warm * .5 * (1 + cos(M_PI * share));
 }
 
 static int train_epoch(struct net *net, struct feed *f, int64_t epoch, const struct wishes *w,
-		       struct tally *t)
+		       struct course *course, struct tally *t)
 {
-	int64_t n_batches = rf_session_n_batches(f->session), step = (epoch - 1) * n_batches;
 	bool is_live = isatty(STDOUT_FILENO);
 	const int64_t *labels;
 	const float *pictures;
@@ -116,7 +121,8 @@ static int train_epoch(struct net *net, struct feed *f, int64_t epoch, const str
 		r = lent_pictures(b, &pictures, &labels);
 		if (r == 0 && n > 0) {
 			net_gradient(net, pictures, labels, (size_t)n, &score);
-			net_update(net, rate_at(w, step++, n_batches * w->n_epochs));
+			net_update(net, rate_at(w, course));
+			course->step++;
 			t->loss += score.loss;
 			t->n_right += (int64_t)score.n_right;
 			t->n += n;
@@ -162,6 +168,7 @@ static double percent(const struct tally *t)
 static int train(const struct wishes *w, struct net *net, struct feed *f, struct feed *heldout,
 		 const struct feed_place *place)
 {
+	struct course course = {.n_steps = w->n_epochs * rf_session_n_batches(f->session)};
 	struct tally learnt = {0}, held = {0};
 	double busy_s = 0;
 	char a[TABLE_NUMBER];
@@ -170,7 +177,7 @@ static int train(const struct wishes *w, struct net *net, struct feed *f, struct
 	for (int64_t epoch = 1; r == 0 && epoch <= w->n_epochs; epoch++) {
 		double seconds;
 
-		r = train_epoch(net, f, epoch, w, &learnt);
+		r = train_epoch(net, f, epoch, w, &course, &learnt);
 		seconds = feed_clock_s() - learnt.start_s;
 		busy_s += seconds;
 		if (r == 0)
