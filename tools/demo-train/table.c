@@ -61,7 +61,7 @@ static void print_delivered(const struct feed *f)
 		printf("  delivered: %-10s %s of %s samples, %" PRId64 " of them more than once", f->name,
 		       table_number(f->n_rows, a), table_number(f->n_samples, b), feed_n_repeated(f));
 	if (f->n_bad > 0)
-		printf("; bad: %s", table_number(f->n_bad, a));
+		printf("; bad among them: %s", table_number(f->n_bad, a));
 	putchar('\n');
 }
 
