@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the ringfeed authors
+"""needs.py MODULES FILE: runs pytest on the file, or says which of the modules is missing (exit 77)."""
+import importlib.util
+import sys
+
+import pytest
+
+missing = [name for name in sys.argv[1].split(",") if importlib.util.find_spec(name) is None]
+if missing:
+    print(f"skipped: this Python has no {', '.join(missing)}")
+    sys.exit(77)
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
