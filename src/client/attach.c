@@ -296,7 +296,11 @@ static int finish(struct rf_session *s)
 		r = -EPROTO;
 	else if (!s->was_attached || s->is_seeking)
 		s->shared.n_returned = 0;
-	s->shared.layout = s->incoming;
+	if (!s->was_attached)
+		s->shared.layout = s->incoming;
+	/* The rest is the same, and callers may be reading a field's name. */
+	s->shared.layout.n_slots = s->incoming.n_slots;
+	s->shared.layout.slot_bytes = s->incoming.slot_bytes;
 	s->shared.n_samples = m->n_samples;
 	s->shared.n_batches = m->n_batches + (s->is_end_due ? 0 : s->shared.n_returned);
 	s->shared.epoch = m->epoch - (s->is_end_due ? 1 : 0);

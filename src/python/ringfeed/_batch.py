@@ -61,7 +61,7 @@ _buffer_types: dict[int, Any] = {}
 
 def lent_buffer(address: int, n_bytes: int, lease: Lease) -> Any:
     """A writable buffer of the slot's bytes that keeps the batch."""
-    kind = _buffer_types.get(n_bytes)
+    kind: Any = _buffer_types.get(n_bytes)
     if kind is None:
         # A subclass made here has a __dict__, and so room for the lease.
         kind = _buffer_types[n_bytes] = type("Buffer", (ctypes.c_ubyte * n_bytes,), {})
