@@ -2,7 +2,8 @@
 /* Copyright the ringfeed authors */
 /*
  * Where everything lies in a slot: the fields' arrays, then index, position and valid, each at a
- * multiple of 256 bytes. Same on every side; the offsets travel once, at attach (proto/protocol.md).
+ * multiple of 256 bytes. Same on every side; the offsets travel once, at attach
+ * (proto/protocol.md).
  */
 #ifndef BATCH_LAYOUT_H
 #define BATCH_LAYOUT_H
@@ -19,7 +20,7 @@ struct slot_layout {
 	uint64_t row_bytes[FIELDS_MAX]; /* of one sample */
 	uint64_t index_at, position_at; /* int64[n_rows] */
 	uint64_t valid_at;		/* bool[n_rows], a byte each */
-	uint64_t n_bytes;		/* of the slot: whole 4 KiB pages, whole 2 MiB from 8 MiB on */
+	uint64_t n_bytes; /* of the slot: whole 4 KiB pages, whole 2 MiB from 8 MiB on */
 };
 
 void slot_layout_make(const struct pipeline *p, uint32_t n_rows, struct slot_layout *ret);

@@ -21,6 +21,7 @@ enum {
 	CONFIG_E_FAULTS = 1, /* the faults say what is wrong */
 };
 
+enum config_format { CONFIG_FORMAT_WEBDATASET };
 enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_THREADS };
 enum config_shuffle { CONFIG_SHUFFLE_NONE, CONFIG_SHUFFLE_BLOCK, CONFIG_SHUFFLE_FULL };
 enum config_last { CONFIG_LAST_DROP, CONFIG_LAST_PAD, CONFIG_LAST_SHORT };
@@ -40,6 +41,7 @@ struct config_daemon {
 
 struct config_feed {
 	char name[FIELD_NAME_MAX];
+	enum config_format format;
 	char **patterns; /* source.shards, ${NAME} expanded */
 	size_t n_patterns;
 	bool is_direct; /* reads: direct */
@@ -63,7 +65,9 @@ struct config {
 };
 
 struct config_fault {
-	struct reason reason; /* "FILE:LINE:COLUMN: feeds.train.batch.size: 0 is out of range; 1 to 1048576" */
+	/* "FILE:LINE:COLUMN: feeds.train.batch.size: '0' is out of range; accepted: …" */
+	struct reason reason;
+	unsigned line, column; /* from 1; 0 when it is not in the file */
 };
 
 struct config_faults {
@@ -75,6 +79,17 @@ struct config_faults {
  * win over the environment, which wins over the file. 0, CONFIG_E_FAULTS, or -errno (memory). */
 int config_load(const char *path, const char *const *sets, size_t n_sets, struct config **ret,
 		struct config_faults *ret_faults);
+/* The same from bytes in memory, with no look at the process's environment: what tests and tools call.
+ * Everything in it is borrowed. environment: NULL-terminated "NAME=VALUE", as environ; NULL: empty. */
+struct config_source {
+	const char *name; /* stands for the file in faults */
+	const char *text;
+	size_t n_text;
+	const char *const *sets;
+	size_t n_sets;
+	char *const *environment;
+};
+int config_read(const struct config_source *source, struct config **ret, struct config_faults *ret_faults);
 struct config *config_free(struct config *c);
 void config_faults_deinit(struct config_faults *f);
 

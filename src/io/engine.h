@@ -2,10 +2,12 @@
 /* Copyright the ringfeed authors */
 /*
  * Reader engines: io_uring and pread threads behind one interface, giving the same bytes in the
- * same order of requests. A read is whole or failed: short and interrupted ones are continued inside.
+ * same order of requests. A read is whole or failed: short and interrupted ones are continued
+ * inside.
  *
- * Threads: every call from the loop's thread; the threads engine has its own, which meet it at one queue.
- * Never cancels: a request's buffer belongs to the engine until its io_done came out.
+ * Threads: every call, io_engine_new included, from one thread, the loop's (io_uring holds us to
+ * it); the threads engine has its own, which meet it at one queue. Never cancels: a request's
+ * buffer belongs to the engine until its io_done came out.
  */
 #ifndef IO_ENGINE_H
 #define IO_ENGINE_H
@@ -14,6 +16,7 @@
 #include "base/reason.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum io_kind { IO_AUTO, IO_URING, IO_THREADS };
@@ -23,9 +26,11 @@ enum { IO_DEPTH = 32, IO_READ_MAX = 1 << 20 };
 struct io_request {
 	uint64_t id; /* the caller's */
 	int fd;
-	uint64_t offset;
+	uint64_t offset; /* on a direct fd offset, n_bytes and into keep the file's alignment
+			    (io/file.h) */
 	uint32_t n_bytes;
-	void *into; /* inside the staging area given to io_engine_new, or any memory (then never a fixed buffer) */
+	void *into; /* inside the staging area given to io_engine_new, or any memory (then never a
+		       fixed buffer) */
 };
 
 struct io_done {
@@ -44,7 +49,10 @@ int io_engine_new(enum io_kind kind, unsigned depth, const struct memory *stagin
 /* Waits for what is in flight. Accepts NULL. */
 struct io_engine *io_engine_free(struct io_engine *e);
 enum io_kind io_engine_kind(const struct io_engine *e);
-/* Readable when completions wait (epoll it). */
+/* Bytes of staging that are registered with the ring; 0: none (the memlock limit refused, or
+ * threads). */
+size_t io_engine_registered(const struct io_engine *e);
+/* Readable when completions wait (epoll it), now and then once too often. */
 int io_engine_fd(const struct io_engine *e);
 /* Queues one read; at most `room` calls between reaps (io_engine_room). Never blocks. */
 void io_engine_submit(struct io_engine *e, const struct io_request *request);

@@ -9,8 +9,18 @@
 #ifndef ORDER_ORDER_H
 #define ORDER_ORDER_H
 
+#include "base/reason.h"
+
 #include <stddef.h>
 #include <stdint.h>
+
+enum {
+	ORDER_ATTEMPTS = 8, /* substitutes tried for one position */
+};
+
+enum {
+	ORDER_E_REFUSED = 1, /* order_check: no such order or pass; the reason names what is wrong */
+};
 
 enum shuffle { SHUFFLE_NONE, SHUFFLE_BLOCK, SHUFFLE_FULL };
 enum last { LAST_DROP, LAST_PAD, LAST_SHORT };
@@ -37,7 +47,7 @@ struct order {
 	uint32_t *place_shard; /* block: the shard at each place */
 };
 
-/* The spec must have been checked (n_samples > 0, window > 0, parts > 0). 0 or -errno. */
+/* The spec must have passed order_check. 0 or -errno. */
 int order_init(struct order *o, const struct order_spec *spec, const struct order_shards *shards,
 	       uint64_t epoch);
 void order_deinit(struct order *o);
@@ -46,7 +56,7 @@ size_t order_bytes(const struct order_spec *spec, size_t n_shards);
 
 /* The sample (its number, shards in listed order) at position t; t >= N is pad's. */
 uint64_t order_sample(const struct order *o, uint64_t t);
-/* Substitute for position t, attempt 1 … 8. */
+/* Substitute for position t, attempt 1 … ORDER_ATTEMPTS. */
 uint64_t order_substitute(const struct order *o, uint64_t t, unsigned attempt);
 /* Which shard holds that sample, and its number there. */
 uint32_t order_shard_of(const struct order_shards *shards, uint64_t sample, uint64_t *ret_in_shard);
@@ -60,9 +70,13 @@ struct pass {
 	enum last last;
 };
 
+/* May a group with this pass read a feed of this order? 0, or ORDER_E_REFUSED with the reason. An
+ * empty pass (nothing left from start on) is fine. Everything below wants a pass that was checked. */
+int order_check(const struct order_spec *spec, const struct pass *p, struct reason *why);
+
 /* Batches per rank; every rank has as many. */
 uint64_t pass_n_batches(const struct pass *p);
-/* How many samples batch j gives rank r (short: maybe fewer, maybe 0). */
+/* How many samples batch j gives rank r (short: maybe fewer, maybe 0; past the last batch: 0). */
 uint64_t pass_batch_length(const struct pass *p, uint64_t j, uint64_t rank);
 /* The position of element i of that batch; >= N when padded (valid = false). */
 uint64_t pass_position(const struct pass *p, uint64_t j, uint64_t rank, uint64_t i);

@@ -31,9 +31,11 @@ struct index_member {
 struct index_sample {
 	uint64_t key; /* offset into text of a zero-ended string */
 	uint32_t first_member, n_members;
-	uint32_t flags; /* INDEX_REPEATED: two members have one extension */
+	uint32_t flags; /* INDEX_REPEATED */
 	uint32_t reserved;
 };
+/* Two members of the sample have one extension (or one has __key__ or __url__, which WebDataset sets
+ * itself): the sample is bad by name. */
 enum { INDEX_REPEATED = 1 };
 
 struct shard_index {
@@ -45,7 +47,7 @@ struct shard_index {
 	uint64_t file_size, mtime_ns;
 	uint64_t trailing_offset, trailing_bytes; /* what lies behind the end marker; 0 bytes = nothing */
 	uint64_t n_skipped;	    /* regular members that belong to no sample */
-	bool is_unterminated;
+	bool is_unterminated;	    /* no end marker: the shard may have been cut between members */
 };
 
 /* Building: feed members in tar order; samples are grouped on the way. */
@@ -53,7 +55,13 @@ struct index_builder;
 int index_builder_new(struct index_builder **ret);
 struct index_builder *index_builder_free(struct index_builder *b);
 struct tar_member;
+/* 0, or -errno (-EOVERFLOW: more than 2^32 - 1 members). Its context is the builder, so that a scan can
+ * call it: tar_scan_feed(s, bytes, n, index_builder_on_member, builder, why). */
 int index_builder_add(struct index_builder *b, const struct tar_member *m);
+int index_builder_on_member(void *builder, const struct tar_member *m);
+struct tar_scan;
+/* What the scan has to say at its end (trailing bytes, no end marker). */
+void index_builder_take_scan(struct index_builder *b, const struct tar_scan *s);
 /* Ends the last sample and hands the index over; the builder is then empty. */
 int index_builder_finish(struct index_builder *b, const struct stat *st, struct shard_index *ret);
 
@@ -66,8 +74,20 @@ int shard_index_save(const struct shard_index *index, const char *path, const ch
 /* Looks in both places. 0, INDEX_E_ABSENT, INDEX_E_STALE, or -errno. */
 int shard_index_load(const char *path, const char *cache_folder, const struct stat *st,
 		     struct shard_index *ret);
-/* DALI's PATH with .idx for .tar (wds2idx v1.1 or v1.2), if it is there, not older than the shard and
- * every member's header directly precedes its payload. 0, INDEX_E_ABSENT or INDEX_E_STALE (with the reason: scan instead). */
+/* The key of one sample, from the saved index, without loading it: three small reads. Its length, at most
+ * n_key - 1, is cut; ret_key is zero-ended. 0, INDEX_E_ABSENT, INDEX_E_STALE or -errno. */
+int shard_index_key(const char *path, const char *cache_folder, const struct stat *st,
+		    uint64_t sample, char *ret_key, size_t n_key);
+/* The saved form (proto/index.md) in memory: what save writes and load reads. Any bytes may be given. */
+size_t shard_index_encoded_bytes(const struct shard_index *index);
+void shard_index_encode(const struct shard_index *index, void *ret);
+/* 0, INDEX_E_STALE or -errno. st may be NULL: the file's size and mtime are then not compared. */
+int shard_index_decode(const void *bytes, size_t n_bytes, const struct stat *st,
+		       struct shard_index *ret);
+/* DALI's PATH with .idx for .tar (wds2idx v1.2), if it is there, not older than the shard, and shows
+ * that nothing but plain files of names up to 100 bytes lies in the shard: each header directly behind
+ * the member before, zeros to the end behind the last. 0, INDEX_E_ABSENT, INDEX_E_STALE (with the
+ * reason: scan instead; also for v1.1, which has no names) or -errno. */
 int shard_index_load_dali(const char *path, const struct stat *st, struct shard_index *ret,
 			  struct reason *why);
 

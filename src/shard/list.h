@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Shard lists: brace ranges ({000000..001281}, {a,b}, several and nested ones), globs, and plain
- * paths -> paths. Globs are sorted by the bytes of the whole path; the list keeps its written order.
+ * Shard lists: brace ranges ({000000..001281}, {a,b}, several and nested ones, as in bash), globs,
+ * plain paths, several joined by "::" -> paths. Globs are sorted by the bytes of the whole path (and
+ * pass over saved indexes); the list keeps its written order. A backslash takes a special byte as it
+ * is. URLs and pipes are refused by name; at most 10 million paths.
+ *
+ * Threads: any; no state. Only globs touch the file system.
  */
 #ifndef SHARD_LIST_H
 #define SHARD_LIST_H

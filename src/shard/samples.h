@@ -17,7 +17,7 @@
 struct sample_shard {
 	char *path;
 	uint64_t device, inode, file_size, mtime_ns;
-	uint32_t header_bytes; /* the longest header (extension blocks included) of its members */
+	uint32_t header_bytes; /* the longest header (extension blocks included) of its fields' members */
 	uint64_t n_samples;
 	uint64_t places_hash;
 };
@@ -27,7 +27,8 @@ struct sample_place {
 	uint32_t size;	       /* of the payload */
 };
 #define SAMPLE_MISSING UINT32_MAX /* header_block and size of a field the sample does not have */
-/* header_block of a field whose extension stands twice in the sample: size is then 0. */
+/* header_block of every field of a sample in which an extension stands twice (the sample is bad, as it
+ * is an error to WebDataset); size is then 0. */
 #define SAMPLE_REPEATED (UINT32_MAX - 1)
 
 struct samples {
@@ -40,13 +41,15 @@ struct samples {
 	uint64_t largest_extent;   /* the longest (header + payload) of any field, in bytes */
 	uint64_t total_bytes;	   /* of all fields' extents */
 	char fingerprint[33];
+	uint64_t n_allocated; /* samples that places has room for */
+	size_t n_shards_max;
 };
 
 /* Makes room for n_shards shards; fields' extensions from the pipeline. 0 or -errno. */
 int samples_init(struct samples *s, const struct pipeline *p, size_t n_shards);
 void samples_deinit(struct samples *s);
-/* Adds the next shard in listed order. 0, or INDEX_E_REFUSED with the reason (a member above 4 GiB,
- * a shard above 2 TiB), or -errno. */
+/* Adds the next shard in listed order. 0, or INDEX_E_REFUSED with the reason (a field's member above
+ * 4 GiB, a shard above 2 TiB), or -errno. */
 int samples_add(struct samples *s, const struct pipeline *p, const char *path,
 		const struct stat *st, const struct shard_index *index, struct reason *why);
 /* After the last shard: fingerprint, largest extent. */

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* What the values mean together: which go with which, and the shape that a field has in every batch. */
+#include "config/read.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+/* Reports under the path of one key of n; the place is the key's node, or n without it. */
+#define fault_at(r, n, key, ...)                                                                   \
+	do {                                                                                       \
+		const struct node *at_ = read_find((n), (key));                                    \
+		size_t before_ = report_enter((r), (key));                                         \
+                                                                                                   \
+		report_fault((r), at_ ? &at_->place : &(n)->place, __VA_ARGS__);                   \
+		report_leave((r), before_);                                                        \
+	} while (0)
+
+static bool has(const struct node *n, const char *path)
+{
+	return read_find(n, path) != NULL;
+}
+
+/* Given and without a fault of its own. */
+static bool is_good(const struct node *n, const char *path, uint64_t value)
+{
+	return has(n, path) && value > 0;
+}
+
+void check_daemon(struct report *r, const struct node *n, const struct config_daemon *d)
+{
+	struct sockaddr_un address;
+	size_t room = sizeof(address.sun_path) - 1;
+
+	if (d->socket && strlen(d->socket) > room)
+		fault_at(r, n, "socket", "the path has %zu bytes; accepted: at most %zu, as the kernel has it",
+			 strlen(d->socket), room);
+}
+
+static void check_order(struct report *r, const struct node *n, struct config_feed *f)
+{
+	static const char *const only_block[] = {"order.window", "order.parts"};
+	const struct node *shuffle = read_find(n, "order.shuffle");
+	bool is_known = !shuffle || (shuffle->kind == NODE_SCALAR && (strcmp(shuffle->text, "none") == 0 ||
+								      strcmp(shuffle->text, "full") == 0));
+
+	if (f->shuffle == CONFIG_SHUFFLE_BLOCK)
+		return;
+	for (unsigned i = 0; i < 2; i++)
+		if (is_known && has(n, only_block[i]))
+			fault_at(r, n, only_block[i], "goes with shuffle: block alone; here shuffle is %s",
+				 f->shuffle == CONFIG_SHUFFLE_FULL ? "full" : "none");
+	f->window = 0;
+	f->parts = 1;
+}
+
+static void check_batch(struct report *r, const struct node *n, const struct config_feed *f)
+{
+	const struct node *batch = read_find(n, "batch");
+	bool has_size = has(n, "batch.size"), has_global = has(n, "batch.global");
+
+	if (batch && batch->kind != NODE_MAP)
+		return; /* reported already */
+	if (has_size && has_global)
+		fault_at(r, n, "batch.global", "does not go with size; accepted: size (per rank), or global and "
+			 "ranks");
+	else if (!has_size && !has_global)
+		fault_at(r, n, "batch", "says no size; accepted: size (samples per rank), or global (samples of "
+			 "all ranks) and ranks");
+	else if (has_global && !has(n, "batch.ranks"))
+		fault_at(r, n, "batch.global", "needs ranks: the least number of ranks that share it");
+	else if (!has_global && has(n, "batch.ranks"))
+		fault_at(r, n, "batch.ranks", "goes with global alone; accepted: size, or global and ranks");
+	else if (is_good(n, "batch.global", f->batch_global) && is_good(n, "batch.ranks", f->batch_ranks) &&
+		 f->batch_global % f->batch_ranks != 0)
+		fault_at(r, n, "batch.ranks", "%llu does not divide global: %llu",
+			 (unsigned long long)f->batch_ranks, (unsigned long long)f->batch_global);
+}
+
+void check_feed(struct report *r, const struct node *n, struct config_feed *f)
+{
+	check_order(r, n, f);
+	check_batch(r, n, f);
+}
+
+/* The size of the image between steps; 0 while it is each image's own. */
+struct size {
+	uint64_t height, width;
+};
+
+static void shrink(const struct step *s, struct size *size)
+{
+	uint64_t h = size->height, w = size->width, side = s->height;
+
+	if (s->width) {
+		*size = (struct size){s->height, s->width};
+	} else if (h > 0) { /* torchvision: the long side is int(size * long / short) */
+		size->height = h <= w ? side : side * h / w;
+		size->width = h <= w ? side * w / h : side;
+	}
+}
+
+/* Reports under the path of step i. */
+static void fault_step(struct report *r, const struct node *n, const struct field *f, unsigned i,
+		       const char *message)
+{
+	const struct node *steps = read_find(n, "transform"), *at = steps ? node_at(steps, i) : NULL;
+	char path[40];
+	size_t before;
+
+	snprintf(path, sizeof(path), "transform.%u", i);
+	before = report_enter(r, path);
+	report_fault(r, at ? &at->place : &n->place, "%s: %s", step_name(f->steps[i].kind), message);
+	report_leave(r, before);
+}
+
+static void random_crop(struct report *r, const struct node *n, const struct field *f, unsigned i,
+			struct size *size)
+{
+	const struct step *s = &f->steps[i];
+
+	if (size->height > 0 && (size->height + s->padding[1] + s->padding[3] < s->height ||
+				 size->width + s->padding[0] + s->padding[2] < s->width))
+		fault_step(r, n, f, i, "larger than every image that comes from the step before it; "
+				       "accepted: a smaller size, or padding");
+	*size = (struct size){s->height, s->width};
+}
+
+/* Follows the size through the steps and refuses what cannot be. */
+static struct size follow_steps(struct report *r, const struct node *n, const struct field *f)
+{
+	struct size size = {0, 0};
+
+	for (unsigned i = 0; i < f->n_steps; i++) {
+		const struct step *s = &f->steps[i];
+
+		switch (s->kind) {
+		case STEP_RESIZE:
+			shrink(s, &size);
+			break;
+		case STEP_RANDOM_CROP:
+			random_crop(r, n, f, i, &size);
+			break;
+		case STEP_CENTER_CROP:
+		case STEP_RANDOM_RESIZED_CROP:
+			size = (struct size){s->height, s->width};
+			break;
+		case STEP_NORMALIZE:
+			if (i + 1 < f->n_steps)
+				fault_step(r, n, f, i, "must be the last step: the others work on 8-bit pixels");
+			break;
+		case STEP_RANDOM_HORIZONTAL_FLIP:
+		case STEP_COUNT:
+			break;
+		}
+	}
+	return size;
+}
+
+static void check_shape(struct report *r, const struct node *n, struct field *f)
+{
+	struct size size = follow_steps(r, n, f);
+	const char *why = "every image keeps its own size";
+
+	for (unsigned i = 0; i < f->n_steps; i++)
+		if (f->steps[i].kind == STEP_RESIZE)
+			why = "resize to one number leaves the long side to each image";
+	if (size.height == 0) {
+		fault_at(r, n, "transform", "%s, and a batch needs one shape; accepted: end with center_crop, "
+			 "random_crop or random_resized_crop, or resize to [height, width]", why);
+		return;
+	}
+	if (size.height > 65535 || size.width > 65535) {
+		fault_at(r, n, "transform", "the image becomes %llu x %llu; accepted: sides of at most 65535",
+			 (unsigned long long)size.height, (unsigned long long)size.width);
+		return;
+	}
+	f->n_dims = 3;
+	f->dims[0] = f->layout == LAYOUT_CHW ? 3 : (uint32_t)size.height;
+	f->dims[1] = f->layout == LAYOUT_CHW ? (uint32_t)size.height : (uint32_t)size.width;
+	f->dims[2] = f->layout == LAYOUT_CHW ? (uint32_t)size.width : 3;
+}
+
+static void check_image(struct report *r, const struct node *n, struct field *f)
+{
+	bool is_normalized = false;
+
+	for (unsigned i = 0; i < f->n_steps; i++)
+		is_normalized |= f->steps[i].kind == STEP_NORMALIZE;
+	if (f->dtype == DTYPE_COUNT)
+		f->dtype = is_normalized ? DTYPE_float32 : DTYPE_uint8;
+	if (f->dtype == DTYPE_int64)
+		fault_at(r, n, "dtype", "int64 does not fit an image; accepted: uint8, float16, bfloat16, float32");
+	else if (f->dtype == DTYPE_uint8 && is_normalized)
+		fault_at(r, n, "dtype", "uint8 cannot hold what normalize gives; accepted: float16, bfloat16, "
+			 "float32");
+	else if (f->dtype == DTYPE_uint8 && has(n, "scale") && f->scale != SCALE_NONE)
+		fault_at(r, n, "scale", "goes with a float dtype; uint8 stays 0 to 255");
+	check_shape(r, n, f);
+}
+
+static void check_integer(struct report *r, const struct node *n, struct field *f)
+{
+	static const char *const only_image[] = {"transform", "scale", "pass_order", "layout"};
+
+	for (unsigned i = 0; i < sizeof(only_image) / sizeof(only_image[0]); i++)
+		if (has(n, only_image[i]))
+			fault_at(r, n, only_image[i], "goes with decode: image alone; here it is integer");
+	if (f->dtype == DTYPE_COUNT)
+		f->dtype = DTYPE_int64;
+	if (f->dtype != DTYPE_int64)
+		fault_at(r, n, "dtype", "%s does not fit integers; accepted: int64", dtype_name(f->dtype));
+	f->n_dims = 0;
+}
+
+void check_field(struct report *r, const struct node *n, struct field *f)
+{
+	if (f->decode == DECODE_IMAGE)
+		check_image(r, n, f);
+	else
+		check_integer(r, n, f);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* The file's bytes, bounded, go through tree and reader; a config comes out only without faults. */
+#include "config/config.h"
+
+#include "config/read.h"
+#include "config/document.h"
+
+#include "base/fault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static void fault_of_file(struct config_faults *faults, const char *name, const char *what)
+{
+	struct report report = {.faults = {NULL, 0}};
+	const struct place place = {.name = name};
+
+	report_fault(&report, &place, "%s", what);
+	*faults = report.faults;
+}
+
+/* Up to TEXT_MAX + 1 bytes, so that the reader sees what is too long. */
+static int read_all(int fd, char *text, size_t *ret_n)
+{
+	size_t n = 0;
+	ssize_t got;
+
+	while (n < TEXT_MAX + 1) {
+		got = read(fd, text + n, TEXT_MAX + 1 - n);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			break;
+		n += (size_t)got;
+	}
+	*ret_n = n;
+	return 0;
+}
+
+static int read_file(const char *path, char *text, size_t *ret_n)
+{
+	int fd, r;
+
+	if (strcmp(path, "-") == 0)
+		return read_all(STDIN_FILENO, text, ret_n);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	r = read_all(fd, text, ret_n);
+	close(fd);
+	return r;
+}
+
+int config_load(const char *path, const char *const *sets, size_t n_sets, struct config **ret,
+		struct config_faults *ret_faults)
+{
+	struct config_source source = {.name = strcmp(path, "-") == 0 ? "standard input" : path,
+				       .sets = sets,
+				       .n_sets = n_sets,
+				       .environment = environ};
+	char *text = malloc(TEXT_MAX + 1);
+	int r;
+
+	if (!text)
+		return fail(-ENOMEM);
+	r = read_file(path, text, &source.n_text);
+	if (r < 0) {
+		fault_of_file(ret_faults, source.name, strerror(-r));
+		r = ret_faults->n ? CONFIG_E_FAULTS : fail(-ENOMEM);
+		goto out;
+	}
+	source.text = text;
+	r = config_read(&source, ret, ret_faults);
+out:
+	free(text);
+	return r;
+}
+
+static void read_tree(struct reader *rd, const struct config_source *source, struct config *config)
+{
+	const struct place place = {.name = source->name, .line = 1, .column = 1};
+	struct node *root = document_read(&rd->report, &rd->tree, &place, source->text, source->n_text);
+
+	if (!root) {
+		if (rd->report.faults.n == 0)
+			report_fault(&rd->report, &place, "is empty; accepted: a mapping with the keys daemon and "
+				     "feeds");
+		return;
+	}
+	if (root->kind != NODE_MAP) {
+		if (root->kind != NODE_BAD)
+			report_fault(&rd->report, &root->place, "%s is wrong; accepted: a mapping with the keys "
+				     "daemon and feeds", quote_node(root).text);
+		return;
+	}
+	override_tree(rd, root, source->sets, source->n_sets);
+	read_root(rd, root, config);
+}
+
+int config_read(const struct config_source *source, struct config **ret, struct config_faults *ret_faults)
+{
+	struct reader rd = {.environment = source->environment};
+	struct config *config = calloc(1, sizeof(*config));
+	int r;
+
+	if (!config)
+		return fail(-ENOMEM);
+	read_tree(&rd, source, config);
+	report_finish(&rd.report);
+	tree_deinit(&rd.tree);
+	r = rd.report.r;
+	if (r == 0 && rd.report.faults.n > 0)
+		r = CONFIG_E_FAULTS;
+	if (r == CONFIG_E_FAULTS)
+		*ret_faults = rd.report.faults;
+	else
+		config_faults_deinit(&rd.report.faults);
+	if (r != 0) {
+		config_free(config);
+		return r < 0 ? pass(r) : r;
+	}
+	*ret = config;
+	return 0;
+}
+
+struct config *config_free(struct config *c)
+{
+	if (!c)
+		return NULL;
+	for (size_t i = 0; i < c->n_feeds; i++) {
+		for (size_t j = 0; j < c->feeds[i].n_patterns; j++)
+			free(c->feeds[i].patterns[j]);
+		free(c->feeds[i].patterns);
+	}
+	free(c->feeds);
+	free(c->daemon.socket);
+	free(c->daemon.ledger);
+	free(c->daemon.index_cache);
+	free(c);
+	return NULL;
+}
+
+void config_faults_deinit(struct config_faults *f)
+{
+	free(f->list);
+	f->list = NULL;
+	f->n = 0;
+}
+
+const struct config_feed *config_feed(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_feeds; i++)
+		if (strcmp(c->feeds[i].name, name) == 0)
+			return &c->feeds[i];
+	return NULL;
+}
+
+int config_default_socket(char *path, size_t n_path)
+{
+	const char *folder = getenv("XDG_RUNTIME_DIR");
+	int n;
+
+	if (geteuid() == 0)
+		n = snprintf(path, n_path, "/run/ringfeed/ringfeed.sock");
+	else if (folder && *folder)
+		n = snprintf(path, n_path, "%s/ringfeed.sock", folder);
+	else
+		n = snprintf(path, n_path, "%s/ringfeed-%lu/ringfeed.sock", P_tmpdir,
+			     (unsigned long)geteuid());
+	return n >= 0 && (size_t)n < n_path ? 0 : fail(-ENAMETOOLONG);
+}

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * Numbers are stored by the width of the member, so that one reader serves u8, u32 and u64, float and
+ * double. Range ends stand in the table as they would be written and go through the same parser.
+ */
+#include "config/value.h"
+
+#include "config/nearest.h"
+#include "config/number.h"
+
+#include "base/fault.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATH_BYTES_MAX = 4095 };
+
+struct number {
+	uint64_t u;
+	double d;
+};
+
+static void wrong(struct report *r, const struct key *k, const struct node *n)
+{
+	report_fault(r, &n->place, "%s is wrong; accepted: %s", quote_node(n).text, key_accepted(k).text);
+}
+
+static bool is_real(enum key_type type)
+{
+	return type == KEY_SHARE || type == KEY_NUMBER || type == KEY_PAIR || type == KEY_CHANNELS;
+}
+
+static bool parse(enum key_type type, const char *text, struct number *ret)
+{
+	if (type == KEY_SIZE)
+		return number_size(text, &ret->u);
+	if (type == KEY_TIME)
+		return number_time(text, &ret->u);
+	if (type == KEY_SHARE)
+		return number_share(text, &ret->d);
+	if (is_real(type))
+		return number_real(text, &ret->d);
+	return number_count(text, &ret->u);
+}
+
+static bool is_in_range(const struct key *k, const struct number *n)
+{
+	struct number min = {0}, max = {0};
+	bool is_known = parse(k->type, k->min, &min) && parse(k->type, k->max, &max);
+
+	assert(is_known);
+	if (is_real(k->type))
+		return is_known && n->d >= min.d && n->d <= max.d;
+	return is_known && n->u >= min.u && n->u <= max.u;
+}
+
+/* "2GB" for "2GiB", "64M" for "64MiB": the slip that everybody makes. */
+static bool suggest_size(const char *text, char *ret, size_t n_ret)
+{
+	size_t n_digits = strspn(text, "0123456789");
+	const char *unit = text + n_digits;
+	char letter = *unit >= 'a' && *unit <= 'z' ? (char)(*unit - 'a' + 'A') : *unit;
+	uint64_t bytes;
+
+	if (n_digits == 0 || n_digits > 18 || !letter || !strchr("KMGT", letter))
+		return false;
+	snprintf(ret, n_ret, "%.*s%ciB", (int)n_digits, text, letter);
+	return number_size(ret, &bytes);
+}
+
+/* One number with its range; reports and gives false when it is none. */
+static bool read_number(struct report *r, const struct key *k, const struct node *n, struct number *ret)
+{
+	bool has_unit = k->type == KEY_SIZE || k->type == KEY_TIME || k->type == KEY_SHARE;
+	char better[40];
+
+	if (n->kind == NODE_BAD)
+		return false;
+	if (n->kind != NODE_SCALAR || (!n->is_plain && !has_unit) || !parse(k->type, n->text, ret)) {
+		if (n->kind == NODE_SCALAR && k->type == KEY_SIZE &&
+		    suggest_size(n->text, better, sizeof(better)))
+			report_fault(r, &n->place, "%s is wrong; accepted: %s; did you mean %s?",
+				     quote_node(n).text, key_accepted(k).text, better);
+		else
+			wrong(r, k, n);
+		return false;
+	}
+	if (!is_in_range(k, ret)) {
+		report_fault(r, &n->place, "%s is out of range; accepted: %s", quote_node(n).text,
+			     key_accepted(k).text);
+		return false;
+	}
+	return true;
+}
+
+/* A number alone counts as a list of one. Gives how many there were, 0 after a fault. */
+static unsigned read_numbers(struct report *r, const struct key *k, const struct node *n,
+			     struct number *ret, unsigned n_max)
+{
+	unsigned n_read = 0;
+	size_t i = 0;
+
+	if (n->kind != NODE_LIST)
+		return read_number(r, k, n, ret) ? 1 : 0;
+	if (n->n_children == 0 || n->n_children > n_max) {
+		report_fault(r, &n->place, "a list of %zu is wrong; accepted: %s", n->n_children,
+			     key_accepted(k).text);
+		return 0;
+	}
+	for (const struct node *c = n->first; c; c = c->next, i++) {
+		size_t before = report_enter_index(r, i);
+
+		n_read += read_number(r, k, c, &ret[i]) ? 1 : 0;
+		report_leave(r, before);
+	}
+	return n_read == i ? n_read : 0;
+}
+
+static void store(const struct key *k, void *member, const struct number *n)
+{
+	if (is_real(k->type)) {
+		memcpy(member, &n->d, sizeof(n->d));
+	} else if (k->width == 1) {
+		uint8_t small = (uint8_t)n->u;
+
+		memcpy(member, &small, sizeof(small));
+	} else if (k->width == 4) {
+		uint32_t middle = (uint32_t)n->u;
+
+		memcpy(member, &middle, sizeof(middle));
+	} else {
+		assert(k->width == 8);
+		memcpy(member, &n->u, sizeof(n->u));
+	}
+}
+
+static void read_scalar_number(struct report *r, const struct key *k, const struct node *n, void *member)
+{
+	struct number number = {0};
+
+	if (k->accepts && n->kind == NODE_SCALAR && strcmp(n->text, k->accepts) == 0)
+		store(k, member, &number);
+	else if (read_number(r, k, n, &number))
+		store(k, member, &number);
+}
+
+static void read_flag(struct report *r, const struct key *k, const struct node *n, void *member)
+{
+	bool is_true = n->kind == NODE_SCALAR && n->is_plain && strcmp(n->text, "true") == 0;
+
+	if (!is_true && (n->kind != NODE_SCALAR || !n->is_plain || strcmp(n->text, "false") != 0))
+		wrong(r, k, n);
+	else
+		memcpy(member, &is_true, sizeof(is_true));
+}
+
+static void read_choice(struct report *r, const struct key *k, const struct node *n, void *member)
+{
+	struct nearest nearest;
+	struct key_word word, best;
+
+	if (n->kind != NODE_SCALAR) {
+		wrong(r, k, n);
+		return;
+	}
+	nearest_init(&nearest, n->text);
+	for (unsigned i = 0; key_choice(k, i, &word); i++) {
+		if (strcmp(word.text, n->text) == 0) {
+			store(k, member, &(struct number){.u = i});
+			return;
+		}
+		nearest_try(&nearest, word.text);
+		if (nearest.best == word.text) {
+			best = word;
+			nearest.best = best.text;
+		}
+	}
+	if (key_is_later_value(k, n->text))
+		report_fault(r, &n->place, "%s is not in this version; accepted: %s", quote_node(n).text,
+			     key_accepted(k).text);
+	else if (nearest.best)
+		report_fault(r, &n->place, "%s is wrong; accepted: %s; did you mean %s?", quote_node(n).text,
+			     key_accepted(k).text, nearest.best);
+	else
+		wrong(r, k, n);
+}
+
+const char *environment_value(char *const *environment, const char *name, size_t n_name)
+{
+	for (; environment && *environment; environment++)
+		if (strncmp(*environment, name, n_name) == 0 && (*environment)[n_name] == '=')
+			return *environment + n_name + 1;
+	return NULL;
+}
+
+static size_t name_length(const char *c)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+
+	return *c >= '0' && *c <= '9' ? 0 : strspn(c, letters);
+}
+
+/* Expands ${NAME} into out (PATH_BYTES_MAX + 1 bytes); reports and gives false when it cannot. */
+static bool expand(struct report *r, const struct node *n, char *const *environment, char *out)
+{
+	size_t used = 0;
+
+	for (const char *c = n->text; *c;) {
+		const char *piece = c;
+		size_t n_piece = strcspn(c, "$"), n_name;
+
+		if (n_piece == 0) {
+			n_name = c[1] == '{' ? name_length(c + 2) : 0;
+			if (n_name == 0 || c[2 + n_name] != '}') {
+				report_fault(r, &n->place, "%s: a $ begins a variable; accepted: ${NAME}",
+					     quote_node(n).text);
+				return false;
+			}
+			piece = environment_value(environment, c + 2, n_name);
+			if (!piece || !*piece) {
+				report_fault(r, &n->place, "${%.*s} is %s; accepted: a variable with a value",
+					     (int)(n_name < 60 ? n_name : 60), c + 2,
+					     piece ? "empty" : "not set in the environment");
+				return false;
+			}
+			n_piece = strlen(piece);
+			c += n_name + 3;
+		} else {
+			c += n_piece;
+		}
+		if (n_piece > PATH_BYTES_MAX - used) {
+			report_fault(r, &n->place, "the path is longer than %d bytes", PATH_BYTES_MAX);
+			return false;
+		}
+		memcpy(out + used, piece, n_piece);
+		used += n_piece;
+	}
+	out[used] = '\0';
+	return true;
+}
+
+static bool has_control(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return true;
+	return false;
+}
+
+/* A new string with the path, or NULL after a fault. */
+static char *read_path(struct report *r, const struct key *k, const struct node *n, char *const *environment)
+{
+	char out[PATH_BYTES_MAX + 1], *copy;
+
+	if (n->kind == NODE_BAD)
+		return NULL;
+	if (n->kind != NODE_SCALAR || node_is_null(n) || !*n->text) {
+		wrong(r, k, n);
+		return NULL;
+	}
+	if (!expand(r, n, environment, out))
+		return NULL;
+	if (has_control(out)) {
+		report_fault(r, &n->place, "%s has control characters; accepted: %s", quote_node(n).text,
+			     key_accepted(k).text);
+		return NULL;
+	}
+	if (strncmp(out, "pipe:", 5) == 0 || strstr(out, "://")) {
+		report_fault(r, &n->place, "%s is not a file: no shell is run, and remote sources are not "
+			     "in this version; accepted: %s", quote_node(n).text, key_accepted(k).text);
+		return NULL;
+	}
+	copy = strdup(out);
+	if (!copy)
+		r->r = fail(-ENOMEM);
+	return copy;
+}
+
+static void read_one_path(struct report *r, const struct key *k, const struct node *n, void *member,
+			  char *const *environment)
+{
+	char *path = read_path(r, k, n, environment);
+
+	if (path)
+		memcpy(member, &path, sizeof(path));
+}
+
+static void read_paths(struct report *r, const struct key *k, const struct node *n,
+		       struct config_feed *feed, char *const *environment)
+{
+	size_t n_paths = n->kind == NODE_LIST ? n->n_children : 1, i = 0;
+
+	if (n_paths == 0) {
+		report_fault(r, &n->place, "an empty list is wrong; accepted: %s", key_accepted(k).text);
+		return;
+	}
+	feed->patterns = calloc(n_paths, sizeof(*feed->patterns));
+	if (!feed->patterns) {
+		r->r = fail(-ENOMEM);
+		return;
+	}
+	if (n->kind != NODE_LIST) {
+		feed->patterns[0] = read_path(r, k, n, environment);
+		feed->n_patterns = 1;
+		return;
+	}
+	for (const struct node *c = n->first; c; c = c->next, i++) {
+		size_t before = report_enter_index(r, i);
+
+		feed->patterns[feed->n_patterns++] = read_path(r, k, c, environment);
+		report_leave(r, before);
+	}
+}
+
+static void read_extension(struct report *r, const struct key *k, const struct node *n, struct field *f)
+{
+	const char *text = n->kind == NODE_SCALAR ? n->text : "";
+	size_t length = strlen(text);
+
+	if (n->kind == NODE_BAD)
+		return;
+	if (key_is_later_value(k, text)) {
+		report_fault(r, &n->place, "%s is not in this version; accepted: %s", quote_node(n).text,
+			     key_accepted(k).text);
+		return;
+	}
+	if (length == 0 || node_is_null(n) || length >= EXTENSION_MAX || *text == '.' ||
+	    strpbrk(text, "/ABCDEFGHIJKLMNOPQRSTUVWXYZ") || has_control(text)) {
+		wrong(r, k, n);
+		return;
+	}
+	for (unsigned i = 0; i < f->n_extensions; i++) {
+		if (strcmp(f->extensions[i], text) == 0) {
+			report_fault(r, &n->place, "%s is given twice", quote_node(n).text);
+			return;
+		}
+	}
+	memcpy(f->extensions[f->n_extensions++], text, length + 1);
+}
+
+static void read_extensions(struct report *r, const struct key *k, const struct node *n, struct field *f)
+{
+	size_t i = 0;
+
+	if (n->kind != NODE_LIST) {
+		read_extension(r, k, n, f);
+		return;
+	}
+	if (n->n_children == 0 || n->n_children > EXTENSIONS_MAX) {
+		report_fault(r, &n->place, "a list of %zu is wrong; accepted: %s", n->n_children,
+			     key_accepted(k).text);
+		return;
+	}
+	for (const struct node *c = n->first; c; c = c->next, i++) {
+		size_t before = report_enter_index(r, i);
+
+		read_extension(r, k, c, f);
+		report_leave(r, before);
+	}
+}
+
+static void read_sides(struct report *r, const struct key *k, const struct node *n, struct step *step)
+{
+	struct number side[2];
+	unsigned n_read = read_numbers(r, k, n, side, 2);
+
+	if (n->kind == NODE_LIST && n_read == 1) {
+		report_fault(r, &n->place, "a list of 1 is wrong; accepted: %s", key_accepted(k).text);
+	} else if (n_read > 0) {
+		step->height = (uint32_t)side[0].u;
+		step->width = n_read == 2 ? (uint32_t)side[1].u : k->type == KEY_SIDE ? 0 : step->height;
+	}
+}
+
+static void read_padding(struct report *r, const struct key *k, const struct node *n, struct step *step)
+{
+	struct number side[4];
+	unsigned n_read = read_numbers(r, k, n, side, 4);
+
+	if (n_read == 3 || (n_read == 1 && n->kind == NODE_LIST))
+		report_fault(r, &n->place, "a list of %u is wrong; accepted: %s", n_read, key_accepted(k).text);
+	else if (n_read > 0)
+		for (unsigned i = 0; i < 4; i++)
+			step->padding[i] = (uint32_t)side[i % n_read].u;
+}
+
+static void read_reals(struct report *r, const struct key *k, const struct node *n, void *member)
+{
+	struct number number[3];
+	unsigned n_wanted = k->type == KEY_PAIR ? 2 : 3;
+	unsigned n_read = read_numbers(r, k, n, number, n_wanted);
+	bool is_one_for_all = k->type == KEY_CHANNELS && n->kind != NODE_LIST;
+	float channels[3];
+	double pair[2];
+
+	if (n_read == 0)
+		return;
+	if (n_read != n_wanted && !is_one_for_all) {
+		wrong(r, k, n);
+		return;
+	}
+	if (k->type == KEY_CHANNELS) {
+		for (unsigned i = 0; i < 3; i++)
+			channels[i] = (float)number[i % n_read].d;
+		memcpy(member, channels, sizeof(channels));
+		return;
+	}
+	if (number[0].d > number[1].d) {
+		report_fault(r, &n->place, "the first is greater than the second; accepted: %s",
+			     key_accepted(k).text);
+		return;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		pair[i] = number[i].d;
+	memcpy(member, pair, sizeof(pair));
+}
+
+/* A flat switch over the types. */
+void value_read(struct report *r, const struct key *k, const struct node *n, void *base,
+		char *const *environment)
+{
+	void *member = (char *)base + k->offset;
+
+	if (n->kind == NODE_BAD)
+		return;
+	switch (k->type) {
+	case KEY_COUNT:
+	case KEY_SIZE:
+	case KEY_TIME:
+	case KEY_SHARE:
+	case KEY_NUMBER:
+		read_scalar_number(r, k, n, member);
+		break;
+	case KEY_FLAG:
+		read_flag(r, k, n, member);
+		break;
+	case KEY_CHOICE:
+	case KEY_DTYPE:
+	case KEY_FILTER:
+		read_choice(r, k, n, member);
+		break;
+	case KEY_PATH:
+		read_one_path(r, k, n, member, environment);
+		break;
+	case KEY_PATHS:
+		read_paths(r, k, n, base, environment);
+		break;
+	case KEY_EXTENSIONS:
+		read_extensions(r, k, n, base);
+		break;
+	case KEY_SIDES:
+	case KEY_SIDE:
+		read_sides(r, k, n, base);
+		break;
+	case KEY_PADDING:
+		read_padding(r, k, n, base);
+		break;
+	case KEY_PAIR:
+	case KEY_CHANNELS:
+		read_reals(r, k, n, member);
+		break;
+	case KEY_MAP:
+	case KEY_NAMED_MAPS:
+	case KEY_STEPS:
+		assert(!"read.c reads these");
+	}
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* Looking in from outside: counters for status, and the invariants, counted afresh from the tables. */
+#include "core/state.h"
+
+#include <assert.h>
+#include <string.h>
+
+unsigned core_n_streams(const struct core *c)
+{
+	return c->spec.n_streams;
+}
+
+void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_view *ret)
+{
+	const struct stream *s = &c->streams[stream];
+	const struct group *g = &c->groups[s->group];
+
+	*ret = (struct core_stream_view){.is_used = s->is_used};
+	if (!s->is_used)
+		return;
+	ret->is_detached = s->is_detached;
+	ret->has_hung_up = s->has_hung_up;
+	ret->has_exited = s->has_exited;
+	ret->has_failed = s->has_failed;
+	ret->feed = s->feed;
+	ret->rank = s->rank;
+	ret->world = g->world;
+	ret->group = g->name;
+	ret->group_number = g->number;
+	ret->n_slots = s->n_slots;
+	ret->epoch = s->lend_epoch;
+	ret->step = s->batches.head != NONE ? c->slots[s->batches.head].step : s->open.step;
+	ret->n_batches = pass_n_batches(&s->open.pass);
+	ret->n_lent = s->n_lent;
+	ret->n_due = s->n_due;
+	ret->n_bad = s->n_bad;
+	ret->n_good = s->n_due - s->n_bad;
+	ret->n_padded = s->n_padded;
+	memcpy(ret->waits_ns, s->waits_ns, sizeof(ret->waits_ns));
+	for (uint32_t i = 0; i < s->n_slots; i++)
+		ret->n_quarantined += c->slots[s->slots[i]].state == SLOT_QUARANTINED;
+}
+
+void core_view_feed(const struct core *c, unsigned feed, struct core_feed_view *ret)
+{
+	const struct feed_state *f = &c->feeds[feed];
+
+	*ret = (struct core_feed_view){.n_warnings = f->n_warnings};
+	memcpy(ret->causes, f->causes, sizeof(ret->causes));
+	ret->slots.all = f->feed.n_slots;
+	for (uint32_t i = 0; i < f->feed.n_slots; i++) {
+		switch (c->slots[f->first_slot + i].state) {
+		case SLOT_FREE:
+			ret->slots.free++;
+			break;
+		case SLOT_FILLING:
+			ret->slots.filling++;
+			break;
+		case SLOT_READY:
+			ret->slots.ready++;
+			break;
+		case SLOT_LEASED:
+			ret->slots.leased++;
+			break;
+		default:
+			ret->slots.quarantined++;
+		}
+	}
+}
+
+void core_view_totals(const struct core *c, struct core_totals *ret)
+{
+	*ret = c->totals;
+	ret->staging_used = (uint64_t)(c->must.n_pages - c->must.n_free + c->ahead.n_pages -
+				       c->ahead.n_free) * CORE_PAGE;
+}
+
+unsigned core_stream_slots(const struct core *c, uint32_t stream, uint32_t *ret, unsigned room)
+{
+	const struct stream *s = &c->streams[stream];
+
+	for (uint32_t i = 0; i < s->n_slots && i < room; i++)
+		ret[i] = s->slots[i] - c->feeds[s->feed].first_slot;
+	return s->n_slots;
+}
+
+/* ---- invariants ---- */
+
+static void check_pages(const struct core *c)
+{
+	uint32_t n_used = 0, n_bits = 0, n_flying = 0;
+
+	for (uint32_t i = 0; i < c->n_requests; i++) {
+		const struct request *r = &c->requests[i];
+		uint32_t n_users = 0;
+
+		if (r->state == REQUEST_FREE)
+			continue;
+		n_used += r->n_pages;
+		n_flying += r->state == REQUEST_FLYING;
+		for (uint32_t x = r->first_extent; x != NONE; x = c->extents[x].next) {
+			assert(c->extents[x].request == i);
+			n_users++;
+		}
+		assert(n_users == r->n_users);
+	}
+	for (uint32_t i = 0; i < (c->must.n_pages + c->ahead.n_pages + 63) / 64; i++)
+		n_bits += (uint32_t)__builtin_popcountll(c->page_words[i]);
+	assert(n_used == n_bits && n_flying == c->n_flying);
+	assert(n_used == c->must.n_pages + c->ahead.n_pages - c->must.n_free - c->ahead.n_free);
+}
+
+static void check_slot(const struct core *c, uint32_t slot)
+{
+	const struct slot *s = &c->slots[slot];
+	uint32_t n_jobs = 0, n_tasked = 0;
+
+	for (uint32_t i = 0; i < c->n_jobs; i++) {
+		const struct job *j = &c->jobs[i];
+
+		if (j->state == JOB_FREE || j->slot != slot)
+			continue;
+		n_jobs += !j->is_cancelled;
+		n_tasked += j->state == JOB_TASKED;
+	}
+	assert(n_tasked == s->n_tasked || s->state != SLOT_FILLING);
+	if (s->state == SLOT_FILLING && !s->is_draining)
+		assert(n_jobs + s->n_filled == s->n_rows);
+	else
+		assert(n_jobs == 0);
+	if (s->state != SLOT_FREE)
+		assert(s->stream != NONE && c->streams[s->stream].is_used);
+}
+
+static void check_streams(const struct core *c)
+{
+	uint32_t n_ahead = 0;
+
+	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+		const struct stream *s = &c->streams[i];
+		uint64_t bytes = 0;
+		uint32_t n_lent = 0;
+
+		if (!s->is_used)
+			continue;
+		for (uint32_t k = 0; k < s->n_slots; k++) {
+			assert(c->slots[s->slots[k]].stream == i);
+			n_lent += c->slots[s->slots[k]].state == SLOT_LEASED;
+		}
+		for (uint32_t k = s->ahead.head; k != NONE; k = c->jobs[k].next_ahead) {
+			assert(c->jobs[k].stream == i && c->jobs[k].slot == NONE);
+			bytes += c->jobs[k].bytes;
+			n_ahead++;
+		}
+		assert(bytes == s->ahead_bytes);
+		if (is_live(s))
+			assert(n_lent == s->n_lent && n_lent <= s->credit);
+	}
+	assert(n_ahead == c->n_ahead);
+}
+
+void core_check(const struct core *c)
+{
+	check_pages(c);
+	check_streams(c);
+	for (uint32_t i = 0; i < c->n_slots; i++)
+		check_slot(c, i);
+}

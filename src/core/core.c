@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * Life of the core, its lists, its action queue, and the loop that starts work: lend what is full, open
+ * batches, hand out tasks, plan reads, in that order, as long as the action queue has room.
+ */
+#include "core/state.h"
+
+#include "base/fault.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t count_slots(const struct core_spec *spec, uint64_t *ret_rows)
+{
+	uint32_t n = 0;
+
+	*ret_rows = 0;
+	for (unsigned i = 0; i < spec->n_feeds; i++) {
+		n += spec->feeds[i].n_slots;
+		*ret_rows += (uint64_t)spec->feeds[i].n_slots * spec->feeds[i].n_rows;
+	}
+	return n;
+}
+
+static unsigned most_fields(const struct core_spec *spec)
+{
+	unsigned most = 1;
+
+	for (unsigned i = 0; i < spec->n_feeds; i++)
+		if (spec->feeds[i].samples->n_fields > most)
+			most = spec->feeds[i].samples->n_fields;
+	return most;
+}
+
+static uint64_t page_up(uint64_t n)
+{
+	return (n + CORE_PAGE - 1) / CORE_PAGE * CORE_PAGE;
+}
+
+uint64_t core_staging_least(const struct core_feed *feeds, unsigned n_feeds)
+{
+	uint64_t largest = 0;
+
+	for (unsigned i = 0; i < n_feeds; i++) {
+		/* All fields of a sample are in staging together, each with ragged page ends. */
+		uint64_t n = feeds[i].samples->n_fields *
+			     (page_up(feeds[i].samples->largest_extent) + 2 * CORE_PAGE);
+
+		if (n > largest)
+			largest = n;
+	}
+	return 4 * largest;
+}
+
+struct sizes {
+	uint64_t rows;
+	uint32_t slots, jobs, requests, words;
+	unsigned fields;
+};
+
+static struct sizes size_up(const struct core_spec *spec)
+{
+	struct sizes z = {.fields = most_fields(spec)};
+
+	z.slots = count_slots(spec, &z.rows);
+	z.jobs = (uint32_t)z.rows + spec->n_ahead;
+	z.requests = CORE_REQUESTS_MAX;
+	z.words = (uint32_t)(spec->staging_bytes / CORE_PAGE / 64 + 1);
+	return z;
+}
+
+size_t core_bytes(const struct core_spec *spec)
+{
+	struct sizes z = size_up(spec);
+	size_t n = sizeof(struct core);
+
+	n += spec->n_feeds * sizeof(struct feed_state);
+	n += spec->n_streams * (sizeof(struct stream) + sizeof(struct group));
+	n += z.slots * sizeof(struct slot) + spec->n_workers * sizeof(struct worker);
+	n += z.jobs * (sizeof(struct job) + z.fields * sizeof(struct extent));
+	n += z.requests * sizeof(struct request) + z.words * 8;
+	n += CANDIDATES_MAX * sizeof(struct candidate) + ACTIONS_ROOM * sizeof(struct core_action);
+	for (unsigned i = 0; i < spec->n_feeds; i++)
+		n += EPOCHS_KEPT * order_bytes(&spec->feeds[i].order, spec->feeds[i].samples->n_shards);
+	return n;
+}
+
+static bool allocate(struct core *c, const struct sizes *z)
+{
+	const struct core_spec *spec = &c->spec;
+
+	c->feeds = calloc(spec->n_feeds, sizeof(*c->feeds));
+	c->streams = calloc(spec->n_streams, sizeof(*c->streams));
+	c->groups = calloc(spec->n_streams, sizeof(*c->groups));
+	c->slots = calloc(z->slots, sizeof(*c->slots));
+	c->jobs = calloc(z->jobs, sizeof(*c->jobs));
+	c->extents = calloc((size_t)z->jobs * z->fields, sizeof(*c->extents));
+	c->requests = calloc(z->requests, sizeof(*c->requests));
+	c->workers = calloc(spec->n_workers, sizeof(*c->workers));
+	c->page_words = calloc(z->words, sizeof(*c->page_words));
+	c->candidates = calloc(CANDIDATES_MAX, sizeof(*c->candidates));
+	c->actions = calloc(ACTIONS_ROOM, sizeof(*c->actions));
+	return c->feeds && c->streams && c->groups && c->slots && c->jobs && c->extents &&
+	       c->requests && c->workers && c->page_words && c->candidates && c->actions;
+}
+
+static void init_tables(struct core *c)
+{
+	uint32_t n_pages = (uint32_t)(c->spec.staging_bytes / CORE_PAGE);
+	uint32_t n_must = (uint32_t)(core_staging_least(c->spec.feeds, c->spec.n_feeds) / 2 / CORE_PAGE);
+	uint32_t first = 0;
+
+	if (n_must < n_pages / 4)
+		n_must = n_pages / 4;
+	pages_init(&c->must, c->page_words, 0, n_must);
+	pages_init(&c->ahead, c->page_words, n_must, n_pages - n_must);
+	for (uint32_t i = 0; i < c->n_jobs; i++)
+		c->jobs[i].next = i + 1 < c->n_jobs ? i + 1 : NONE;
+	for (uint32_t i = 0; i < c->n_requests; i++)
+		c->requests[i].next = i + 1 < c->n_requests ? i + 1 : NONE;
+	for (uint32_t i = 0; i < c->n_jobs * c->n_fields; i++)
+		c->extents[i].request = NONE;
+	for (unsigned f = 0; f < c->spec.n_feeds; f++) {
+		struct feed_state *feed = &c->feeds[f];
+
+		feed->feed = c->spec.feeds[f];
+		feed->shards = (struct order_shards){feed->feed.samples->starts,
+						     feed->feed.samples->n_shards};
+		feed->first_slot = first;
+		for (uint32_t i = 0; i < feed->feed.n_slots; i++)
+			c->slots[first + i] = (struct slot){.feed = f, .stream = NONE, .next = NONE,
+							    .staged = list_empty()};
+		first += feed->feed.n_slots;
+	}
+	c->free_job = c->free_request = 0;
+	c->queue = c->alone = c->large = list_empty();
+	c->large_worker = NONE;
+	c->next_lease = c->next_task = 1;
+}
+
+int core_new(const struct core_spec *spec, struct core **ret)
+{
+	struct core *c = calloc(1, sizeof(*c));
+	struct sizes z = size_up(spec);
+
+	assert(spec->n_feeds && spec->n_workers && spec->n_streams);
+	assert(spec->staging_bytes >= core_staging_least(spec->feeds, spec->n_feeds));
+	if (!c)
+		return fail(-ENOMEM);
+	c->spec = *spec;
+	c->n_fields = z.fields;
+	c->n_slots = z.slots;
+	c->n_jobs = z.jobs;
+	c->n_requests = z.requests;
+	if (!allocate(c, &z)) {
+		core_free(c);
+		return fail(-ENOMEM);
+	}
+	init_tables(c);
+	c->spec.feeds = NULL; /* copied */
+	*ret = c;
+	return 0;
+}
+
+struct core *core_free(struct core *c)
+{
+	if (!c)
+		return NULL;
+	for (unsigned f = 0; c->feeds && f < c->spec.n_feeds; f++)
+		for (unsigned i = 0; i < EPOCHS_KEPT; i++)
+			if (c->feeds[f].has_order[i])
+				order_deinit(&c->feeds[f].orders[i]);
+	free(c->feeds);
+	free(c->streams);
+	free(c->groups);
+	free(c->slots);
+	free(c->jobs);
+	free(c->extents);
+	free(c->requests);
+	free(c->workers);
+	free(c->page_words);
+	free(c->candidates);
+	free(c->actions);
+	free(c);
+	return NULL;
+}
+
+/* ---- lists of jobs ---- */
+
+void job_push(struct core *c, struct list *l, uint32_t job)
+{
+	c->jobs[job].next = NONE;
+	if (l->tail == NONE)
+		l->head = job;
+	else
+		c->jobs[l->tail].next = job;
+	l->tail = job;
+}
+
+void job_push_front(struct core *c, struct list *l, uint32_t job)
+{
+	c->jobs[job].next = l->head;
+	l->head = job;
+	if (l->tail == NONE)
+		l->tail = job;
+}
+
+uint32_t job_pop(struct core *c, struct list *l)
+{
+	uint32_t job = l->head;
+
+	if (job == NONE)
+		return NONE;
+	l->head = c->jobs[job].next;
+	if (l->head == NONE)
+		l->tail = NONE;
+	c->jobs[job].next = NONE;
+	return job;
+}
+
+void job_remove(struct core *c, struct list *l, uint32_t job)
+{
+	uint32_t before = NONE;
+
+	for (uint32_t i = l->head; i != job; i = c->jobs[i].next) {
+		assert(i != NONE);
+		before = i;
+	}
+	if (before == NONE)
+		l->head = c->jobs[job].next;
+	else
+		c->jobs[before].next = c->jobs[job].next;
+	if (l->tail == job)
+		l->tail = before;
+	c->jobs[job].next = NONE;
+}
+
+/* ---- the order of an epoch ---- */
+
+const struct order *feed_order(struct core *c, uint32_t feed, uint64_t epoch)
+{
+	struct feed_state *f = &c->feeds[feed];
+	unsigned oldest = 0;
+
+	for (unsigned i = 0; i < EPOCHS_KEPT; i++) {
+		if (f->has_order[i] && f->orders[i].epoch == epoch) {
+			f->used_at[i] = ++c->clock;
+			return &f->orders[i];
+		}
+		if (f->used_at[i] < f->used_at[oldest])
+			oldest = i;
+	}
+	if (f->has_order[oldest])
+		order_deinit(&f->orders[oldest]);
+	if (order_init(&f->orders[oldest], &f->feed.order, &f->shards, epoch) < 0)
+		abort(); /* planned for at the start: out of memory here is a broken promise, not a state */
+	f->has_order[oldest] = true;
+	f->used_at[oldest] = ++c->clock;
+	return &f->orders[oldest];
+}
+
+/* ---- actions ---- */
+
+struct core_action *action_add(struct core *c, enum core_action_kind kind, uint32_t stream)
+{
+	struct core_action *a;
+
+	assert(c->n_actions < ACTIONS_ROOM);
+	a = &c->actions[(c->first_action + c->n_actions++) % ACTIONS_ROOM];
+	*a = (struct core_action){.kind = kind, .stream = stream};
+	return a;
+}
+
+static void account(struct core *c, uint64_t now_ns);
+
+/* Starts what can be started. Every step stops early when the action queue runs short; is_dirty then
+ * brings it back once the caller has emptied the queue. */
+static void work(struct core *c)
+{
+	c->is_dirty = false;
+	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+		uint32_t s = (c->turn + i) % c->spec.n_streams;
+
+		if (!is_live(&c->streams[s]))
+			continue;
+		batches_lend(c, s);
+		batches_open(c, s);
+	}
+	tasks_dispatch(c);
+	reads_plan(c);
+	tasks_dispatch(c); /* rows that need no read */
+	c->turn++;
+	account(c, c->now_ns);
+}
+
+bool core_next(struct core *c, struct core_action *ret)
+{
+	if (c->n_actions == 0 && c->is_dirty)
+		work(c);
+	if (c->n_actions == 0)
+		return false;
+	*ret = c->actions[c->first_action];
+	c->first_action = (c->first_action + 1) % ACTIONS_ROOM;
+	c->n_actions--;
+	return true;
+}
+
+/* ---- waits ---- */
+
+static int wait_now(const struct core *c, const struct stream *s)
+{
+	const struct slot *head;
+
+	if (!is_live(s))
+		return -1;
+	head = s->batches.head == NONE ? NULL : &c->slots[s->batches.head];
+	if (s->n_lent > 1 || s->n_lent >= s->credit || (head && head->state == SLOT_READY))
+		return CORE_WAIT_TRAINER;
+	if (!head)
+		return CORE_WAIT_SLOTS;
+	if (head->n_tasked > 0 || head->staged.head != NONE)
+		return CORE_WAIT_DECODE;
+	return CORE_WAIT_READ;
+}
+
+/* Books the time since the last event to what each stream was waiting for, then looks what that is now. */
+static void account(struct core *c, uint64_t now_ns)
+{
+	uint64_t passed = now_ns > c->now_ns ? now_ns - c->now_ns : 0;
+
+	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+		struct stream *s = &c->streams[i];
+
+		if (!s->is_used)
+			continue;
+		if (s->wait >= 0)
+			s->waits_ns[s->wait] += passed;
+		s->wait = wait_now(c, s);
+	}
+	if (now_ns > c->now_ns)
+		c->now_ns = now_ns;
+}
+
+void core_begin(struct core *c, uint64_t now_ns)
+{
+	assert(c->n_actions == 0); /* the caller takes all actions of one event before the next */
+	account(c, now_ns);
+	c->is_dirty = true;
+}
+
+uint64_t core_deadline(const struct core *c)
+{
+	uint64_t least = c->n_flying ? c->read_deadline_ns : UINT64_MAX;
+
+	for (unsigned i = 0; i < c->spec.n_workers; i++) {
+		const struct worker *w = &c->workers[i];
+
+		if (w->n_hands && !w->is_killed && w->hands[0].deadline_ns < least)
+			least = w->hands[0].deadline_ns;
+	}
+	return least;
+}

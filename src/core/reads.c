@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * Reads: what is due is collected, sorted by place, merged with its neighbours, given pages of staging
+ * and put in flight.
+ *
+ * Two zones keep the way free: samples whose row has a slot may use both, samples read ahead only
+ * the larger one. Whatever has a slot is soon written and its pages come back, so the first zone
+ * always empties, and a trainer that stalls can hold back its own read-ahead only.
+ */
+#include "core/state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* ---- one request ---- */
+
+static struct pages *zone_of(struct core *c, const struct request *r)
+{
+	return r->page >= c->ahead.first ? &c->ahead : &c->must;
+}
+
+static void request_free(struct core *c, uint32_t request)
+{
+	struct request *r = &c->requests[request];
+
+	pages_put(zone_of(c, r), r->page, r->n_pages);
+	r->state = REQUEST_FREE;
+	r->next = c->free_request;
+	c->free_request = request;
+}
+
+/* One extent fewer uses it. In flight it lives on until the read ends: the kernel may still write. */
+void request_put(struct core *c, uint32_t request)
+{
+	struct request *r = &c->requests[request];
+
+	assert(r->n_users > 0);
+	if (--r->n_users == 0 && r->state == REQUEST_LANDED)
+		request_free(c, request);
+}
+
+static void queue_push(struct core *c, uint32_t request)
+{
+	c->requests[request].next = NONE;
+	if (c->queue.tail == NONE)
+		c->queue.head = request;
+	else
+		c->requests[c->queue.tail].next = request;
+	c->queue.tail = request;
+}
+
+static uint32_t queue_pop(struct core *c)
+{
+	uint32_t request = c->queue.head;
+
+	c->queue.head = c->requests[request].next;
+	if (c->queue.head == NONE)
+		c->queue.tail = NONE;
+	return request;
+}
+
+static void launch(struct core *c)
+{
+	while (c->queue.head != NONE && c->n_flying < c->spec.reads_in_flight) {
+		struct core_action *a;
+		struct request *r;
+		uint32_t request;
+
+		if (actions_left(c) < ACTIONS_SLACK) {
+			c->is_dirty = true;
+			return;
+		}
+		request = queue_pop(c);
+		r = &c->requests[request];
+		if (r->n_users == 0) {
+			request_free(c, request);
+			continue;
+		}
+		r->state = REQUEST_FLYING;
+		r->is_late = false;
+		r->deadline_ns = c->now_ns + c->spec.read_timeout_ns;
+		if (c->n_flying++ == 0)
+			c->read_deadline_ns = r->deadline_ns;
+		c->totals.n_reads++;
+		c->totals.read_bytes += r->n_bytes;
+		a = action_add(c, CORE_READ, NONE);
+		a->read.request = request;
+		a->read.feed = r->feed;
+		a->read.shard = r->shard;
+		a->read.n_bytes = r->n_bytes;
+		a->read.offset = r->offset;
+		a->read.into = (uint64_t)r->page * CORE_PAGE;
+	}
+}
+
+/* ---- planning a round ---- */
+
+struct round {
+	uint32_t n;	  /* candidates */
+	uint64_t budget;  /* bytes still to be given out */
+	bool is_ahead;
+};
+
+/* Its stream has failed and its jobs are free: their candidates go before their numbers come back. */
+static void drop_freed(const struct core *c, struct round *round)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < round->n; i++)
+		if (c->jobs[c->candidates[i].extent / c->n_fields].state != JOB_FREE)
+			c->candidates[n++] = c->candidates[i];
+	round->n = n;
+}
+
+/* A field that the index says is missing or there twice, or CAUSE_none. */
+static enum cause cause_of_places(const struct samples *samples, uint64_t sample)
+{
+	for (unsigned f = 0; f < samples->n_fields; f++) {
+		const struct sample_place *place = samples_place(samples, sample, f);
+
+		if (place->header_block == SAMPLE_MISSING)
+			return CAUSE_missing_field;
+		if (place->header_block == SAMPLE_REPEATED)
+			return CAUSE_repeated_extension;
+	}
+	return CAUSE_none;
+}
+
+/* Puts the job's extents among the candidates; a sample that is bad by its index goes its own way. */
+static void add_candidates(struct core *c, struct round *round, uint32_t job)
+{
+	struct job *j = &c->jobs[job];
+	struct stream *s = &c->streams[j->stream];
+	const struct samples *samples = c->feeds[s->feed].feed.samples;
+	uint64_t in_shard, total = 0;
+	uint32_t shard = order_shard_of(&c->feeds[s->feed].shards, j->sample, &in_shard);
+	const struct sample_shard *file = &samples->shards[shard];
+	enum cause cause = cause_of_places(samples, j->sample);
+
+	if (cause != CAUSE_none) {
+		job_bad(c, job, cause, "");
+		if (s->has_failed)
+			drop_freed(c, round);
+		return;
+	}
+	for (unsigned f = 0; f < samples->n_fields; f++) {
+		const struct sample_place *place = samples_place(samples, j->sample, f);
+		uint32_t at = job * c->n_fields + f;
+		struct candidate *cand = &c->candidates[round->n++];
+
+		cand->offset = (uint64_t)place->header_block * 512;
+		cand->end = cand->offset + file->header_bytes + place->size;
+		if (cand->end > file->file_size)
+			cand->end = file->file_size;
+		cand->feed = s->feed;
+		cand->shard = shard;
+		cand->extent = at;
+		c->extents[at] = (struct extent){.request = NONE, .size = place->size, .next = NONE,
+						 .n_bytes = (uint32_t)(cand->end - cand->offset)};
+		total += cand->end - cand->offset + CORE_PAGE;
+	}
+	j->state = JOB_READING;
+	j->n_pending = (uint8_t)samples->n_fields;
+	c->totals.sample_bytes += total - samples->n_fields * CORE_PAGE;
+	round->budget -= total < round->budget ? total : round->budget;
+	if (round->is_ahead) {
+		j->bytes = total;
+		s->ahead_bytes += total;
+	}
+}
+
+static bool is_full(const struct core *c, const struct round *round)
+{
+	return round->budget == 0 || round->n + c->n_fields > CANDIDATES_MAX ||
+	       actions_left(c) < ACTIONS_SLACK;
+}
+
+static void collect_due(struct core *c, struct round *round)
+{
+	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+		struct stream *s = &c->streams[(c->turn + i) % c->spec.n_streams];
+		uint32_t job;
+
+		while (s->is_used && !is_full(c, round) && (job = job_pop(c, &s->unread)) != NONE)
+			add_candidates(c, round, job);
+	}
+}
+
+static uint32_t next_ahead(struct core *c, uint32_t stream)
+{
+	uint32_t job = job_pop(c, &c->streams[stream].unread_ahead);
+
+	return job != NONE ? job : job_make(c, stream);
+}
+
+static void collect_ahead(struct core *c, struct round *round)
+{
+	uint64_t share = (uint64_t)c->ahead.n_pages * CORE_PAGE;
+	uint32_t n_live = 0;
+
+	for (uint32_t i = 0; i < c->spec.n_streams; i++)
+		n_live += is_live(&c->streams[i]);
+	for (uint32_t i = 0; n_live && i < c->spec.n_streams; i++) {
+		uint32_t stream = (c->turn + i) % c->spec.n_streams;
+		struct stream *s = &c->streams[stream];
+
+		while (is_live(s) && !is_full(c, round) && s->ahead_bytes < share / n_live &&
+		       c->n_ahead < c->spec.n_ahead) {
+			uint32_t job = next_ahead(c, stream);
+
+			if (job == NONE)
+				break;
+			add_candidates(c, round, job);
+		}
+	}
+}
+
+static int by_place(const void *left, const void *right)
+{
+	const struct candidate *a = left, *b = right;
+
+	if (a->feed != b->feed)
+		return a->feed < b->feed ? -1 : 1;
+	if (a->shard != b->shard)
+		return a->shard < b->shard ? -1 : 1;
+	if (a->offset != b->offset)
+		return a->offset < b->offset ? -1 : 1;
+	return a->extent < b->extent ? -1 : a->extent > b->extent;
+}
+
+/* How many candidates from the first on go into one request, which ends at *ret_end. */
+static uint32_t merge(const struct core *c, const struct candidate *first, uint32_t n, uint64_t *ret_end)
+{
+	uint64_t start = first->offset / CORE_PAGE * CORE_PAGE;
+	uint32_t k = 1;
+
+	*ret_end = first->end;
+	for (; k < n; k++) {
+		const struct candidate *next = first + k;
+		uint64_t end = next->end > *ret_end ? next->end : *ret_end;
+
+		if (next->feed != first->feed || next->shard != first->shard ||
+		    next->offset > *ret_end + MERGE_GAP || end - start > c->spec.read_max)
+			break;
+		*ret_end = end;
+	}
+	return k;
+}
+
+static void attach(struct core *c, uint32_t request, const struct candidate *cands, uint32_t n)
+{
+	struct request *r = &c->requests[request];
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct extent *x = &c->extents[cands[i].extent];
+
+		if (c->jobs[cands[i].extent / c->n_fields].state != JOB_READING)
+			continue; /* given up in this round: another part of it found no room */
+		x->request = request;
+		x->at = (uint32_t)(cands[i].offset - r->offset);
+		x->next = r->first_extent;
+		r->first_extent = cands[i].extent;
+		r->n_users++;
+	}
+}
+
+/* No room for these: their jobs wait for the next round. */
+static void give_up(struct core *c, const struct candidate *cands, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t job = cands[i].extent / c->n_fields;
+
+		if (c->jobs[job].state == JOB_READING)
+			job_unread(c, job);
+	}
+}
+
+static void make_request(struct core *c, const struct round *round, const struct candidate *cands,
+			 uint32_t n, uint64_t end)
+{
+	uint64_t start = cands->offset / CORE_PAGE * CORE_PAGE;
+	uint32_t n_pages = (uint32_t)((end - start + CORE_PAGE - 1) / CORE_PAGE);
+	uint32_t request = c->free_request, page = PAGES_NONE;
+	struct request *r;
+
+	if (request != NONE) {
+		page = pages_get(&c->ahead, n_pages);
+		if (page == PAGES_NONE && !round->is_ahead)
+			page = pages_get(&c->must, n_pages);
+	}
+	if (page == PAGES_NONE) {
+		give_up(c, cands, n);
+		return;
+	}
+	r = &c->requests[request];
+	c->free_request = r->next;
+	*r = (struct request){.offset = start, .n_bytes = n_pages * CORE_PAGE, .feed = cands->feed,
+			      .shard = cands->shard, .page = page, .n_pages = n_pages,
+			      .first_extent = NONE, .state = REQUEST_QUEUED};
+	attach(c, request, cands, n);
+	queue_push(c, request);
+}
+
+static void run_round(struct core *c, struct round *round)
+{
+	qsort(c->candidates, round->n, sizeof(*c->candidates), by_place);
+	for (uint32_t i = 0, n; i < round->n; i += n) {
+		uint64_t end;
+
+		n = merge(c, &c->candidates[i], round->n - i, &end);
+		make_request(c, round, &c->candidates[i], n, end);
+	}
+}
+
+void reads_plan(struct core *c)
+{
+	struct round due = {.budget = (uint64_t)(c->must.n_free + c->ahead.n_free) * CORE_PAGE};
+	struct round ahead = {.is_ahead = true};
+
+	collect_due(c, &due);
+	run_round(c, &due);
+	launch(c);
+	if (c->n_flying == 0) { /* holes too small for many parts at once: the first sample alone */
+		due = (struct round){.budget = 1};
+		collect_due(c, &due);
+		run_round(c, &due);
+	}
+	/* Reading ahead waits until a good part of its zone is free, so that neighbours come together. */
+	if (c->ahead.n_free >= c->ahead.n_pages / 4) {
+		ahead.budget = (uint64_t)c->ahead.n_free * CORE_PAGE;
+		collect_ahead(c, &ahead);
+		run_round(c, &ahead);
+	}
+	launch(c);
+}
+
+/* ---- the end of a read ---- */
+
+static void read_failed(struct core *c, uint32_t job, int error)
+{
+	struct job *j = &c->jobs[job];
+
+	c->totals.n_retries++;
+	if (++j->n_read_errors < READ_TRIES)
+		job_unread(c, job);
+	else
+		job_transient(c, job, CAUSE_read_error, error);
+}
+
+/* Did the file end before the index says it does? */
+static bool is_short(const struct core *c, const struct request *r, int64_t n_bytes)
+{
+	for (uint32_t x = r->first_extent; x != NONE; x = c->extents[x].next)
+		if ((uint64_t)n_bytes < (uint64_t)c->extents[x].at + c->extents[x].n_bytes)
+			return true;
+	return false;
+}
+
+void core_on_read(struct core *c, uint64_t now_ns, uint32_t request, int64_t n_bytes, bool is_changed)
+{
+	struct request *r = &c->requests[request];
+
+	core_begin(c, now_ns);
+	assert(request < c->n_requests && r->state == REQUEST_FLYING);
+	c->n_flying--;
+	is_changed = n_bytes >= 0 && (is_changed || is_short(c, r, n_bytes));
+	while ((n_bytes < 0 || is_changed) && r->first_extent != NONE) {
+		uint32_t job = r->first_extent / c->n_fields;
+
+		if (is_changed)
+			job_changed(c, job);
+		else
+			read_failed(c, job, (int)-n_bytes);
+	}
+	if (r->n_users == 0) {
+		request_free(c, request);
+		return;
+	}
+	r->state = REQUEST_LANDED;
+	for (uint32_t x = r->first_extent; x != NONE; x = c->extents[x].next)
+		if (--c->jobs[x / c->n_fields].n_pending == 0)
+			job_staged(c, x / c->n_fields);
+}
+
+/* A read past its deadline: its samples leave it, its pages stay until it ends. */
+static void read_late(struct core *c, struct request *r)
+{
+	r->is_late = true;
+	while (r->first_extent != NONE) {
+		uint32_t job = r->first_extent / c->n_fields;
+
+		c->totals.n_retries++;
+		if (++c->jobs[job].n_late < LATE_TRIES)
+			job_unread(c, job);
+		else
+			job_transient(c, job, CAUSE_read_late, ETIMEDOUT);
+	}
+}
+
+void reads_time(struct core *c)
+{
+	uint64_t least = UINT64_MAX;
+
+	if (!c->n_flying || c->now_ns < c->read_deadline_ns)
+		return;
+	for (uint32_t i = 0; i < c->n_requests; i++) {
+		struct request *r = &c->requests[i];
+
+		if (r->state != REQUEST_FLYING || r->is_late)
+			continue;
+		if (r->deadline_ns <= c->now_ns && actions_left(c) >= ACTIONS_SLACK)
+			read_late(c, r);
+		else if (r->deadline_ns < least)
+			least = r->deadline_ns;
+	}
+	c->read_deadline_ns = least;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The core's own structures, shared by its files and by nobody else.
+ *
+ * job: one row of one batch on its way (unread -> reading -> staged -> tasked). request: one read of a
+ * shard into staging, used by the extents (members) that lie in it. slot: the memory of one batch.
+ * stream: one rank of one group. Everything is an array made once; links are indexes.
+ */
+#ifndef CORE_STATE_H
+#define CORE_STATE_H
+
+#include "core/core.h"
+#include "core/pages.h"
+
+#define NONE UINT32_MAX
+
+enum {
+	ACTIONS_ROOM = 1024,
+	ACTIONS_SLACK = 192,   /* room that one step of work may need */
+	CANDIDATES_MAX = 2048, /* extents sorted and merged in one round */
+	MERGE_GAP = 16 << 10,  /* bytes worth reading to save a request */
+	EPOCHS_KEPT = 8,       /* orders kept per feed */
+	ATTEMPTS_MAX = 8,      /* substitutes for one position */
+	READ_TRIES = 3,
+	LATE_TRIES = 2,
+	CRASH_TRIES = 2,
+};
+
+enum job_state { JOB_FREE, JOB_UNREAD, JOB_READING, JOB_STAGED, JOB_TASKED };
+enum slot_state { SLOT_FREE, SLOT_FILLING, SLOT_READY, SLOT_LEASED, SLOT_QUARANTINED };
+enum request_state { REQUEST_FREE, REQUEST_QUEUED, REQUEST_FLYING, REQUEST_LANDED };
+
+struct list {
+	uint32_t head, tail;
+};
+
+struct job {
+	uint64_t position, sample, epoch;
+	uint64_t bytes; /* booked in the stream's ahead_bytes; 0 once it has a slot */
+	uint32_t stream, slot, row; /* slot NONE: read ahead */
+	uint32_t next;		    /* in the one list its state keeps it in */
+	uint32_t next_ahead;
+	uint8_t state, attempt, n_pending;
+	uint8_t n_deaths, n_overruns, n_read_errors, n_late;
+	uint8_t own_cause; /* why the position's own sample is bad, or CAUSE_none */
+	bool is_alone, is_large, is_masked, is_padded, is_cancelled;
+};
+
+struct extent {
+	uint32_t request; /* NONE: not attached */
+	uint32_t at;	  /* bytes from the request's start */
+	uint32_t n_bytes, size;
+	uint32_t next; /* of the same request */
+};
+
+struct request {
+	uint64_t offset, deadline_ns;
+	uint32_t n_bytes, feed, shard;
+	uint32_t page, n_pages;
+	uint32_t n_users, first_extent;
+	uint32_t next; /* in the queue or the free list */
+	uint8_t state;
+	bool is_late;
+};
+
+struct slot {
+	uint64_t lease, epoch, step;
+	uint64_t epoch_after, position_after;
+	uint32_t causes[CAUSE_COUNT];
+	uint32_t feed, stream; /* stream NONE: in the pool */
+	uint32_t n_rows, n_filled, n_tasked, n_padded;
+	uint32_t next; /* batches of the stream, oldest first */
+	struct list staged;
+	uint8_t state;
+	bool is_draining, is_last;
+};
+
+struct cursor {
+	struct pass pass;
+	uint64_t epoch, step, row;
+};
+
+struct stream {
+	struct cursor open, read;
+	struct list unread, unread_ahead; /* jobs by next */
+	struct list ahead;		  /* jobs by next_ahead: made, without a slot yet */
+	struct list batches;		  /* slots by next: filling or ready, oldest first */
+	uint64_t ahead_bytes;
+	uint64_t lend_epoch, bad; /* of the next batch to lend: its epoch, the token's count */
+	uint64_t n_due, n_bad, n_padded;
+	uint64_t waits_ns[CORE_WAITS], lent_waits_ns[CORE_WAITS];
+	uint32_t feed, group, rank, credit, serial, n_lent;
+	uint32_t slots[CORE_STREAM_SLOTS_MAX];
+	uint32_t n_slots;
+	int wait; /* enum core_wait now, -1 = none */
+	bool is_used, is_detached, has_hung_up, has_exited, has_failed, is_empty_pass;
+};
+
+struct group {
+	char name[CORE_GROUP_MAX];
+	uint32_t feed, world, local_world, generation, per_rank, number;
+	bool is_used;
+};
+
+struct feed_state {
+	struct core_feed feed;
+	struct order_shards shards;
+	struct order orders[EPOCHS_KEPT];
+	bool has_order[EPOCHS_KEPT];
+	uint64_t used_at[EPOCHS_KEPT];
+	uint32_t first_slot;
+	uint64_t ns_per_sample; /* moving average */
+	uint64_t causes[CAUSE_COUNT], n_warnings;
+};
+
+struct hand {
+	uint64_t id, deadline_ns;
+	uint32_t slot, n_jobs;
+	bool has_large;
+	uint32_t jobs[TASK_SAMPLES_MAX];
+};
+
+struct worker {
+	bool is_up, is_killed, has_overrun;
+	uint32_t n_hands;
+	struct hand hands[CORE_HAND]; /* oldest first */
+};
+
+struct candidate {
+	uint64_t offset, end;
+	uint32_t feed, shard, extent;
+};
+
+struct core {
+	struct core_spec spec;
+	unsigned n_fields; /* most of any feed: extents a job has */
+	uint64_t now_ns, next_lease, next_task, clock;
+	uint64_t read_deadline_ns; /* no read is late before this; a lower bound while reads fly */
+	struct feed_state *feeds;
+	struct stream *streams;
+	struct group *groups;
+	struct slot *slots;
+	struct job *jobs;
+	struct extent *extents; /* n_jobs x n_fields */
+	struct request *requests;
+	struct worker *workers;
+	uint64_t *page_words;
+	struct pages must, ahead; /* zones of staging */
+	struct candidate *candidates;
+	struct core_action *actions;
+	uint32_t n_actions, first_action;
+	uint32_t n_slots, n_jobs, n_requests, n_groups_seen;
+	uint32_t free_job, free_request;
+	uint32_t n_ahead, n_flying;
+	struct list queue; /* requests planned, not yet flying */
+	struct list alone, large; /* jobs that go to a worker by themselves */
+	uint32_t large_worker; /* who has the large scratch, or NONE */
+	uint32_t turn;	       /* stream whose turn it is */
+	struct core_totals totals;
+	bool is_dirty; /* there may be work to start */
+};
+
+/* core.c */
+/* Every event begins here: books the waits up to now. */
+void core_begin(struct core *c, uint64_t now_ns);
+struct core_action *action_add(struct core *c, enum core_action_kind kind, uint32_t stream);
+static inline uint32_t actions_left(const struct core *c)
+{
+	return ACTIONS_ROOM - c->n_actions;
+}
+void job_push(struct core *c, struct list *l, uint32_t job);
+void job_push_front(struct core *c, struct list *l, uint32_t job);
+uint32_t job_pop(struct core *c, struct list *l);
+void job_remove(struct core *c, struct list *l, uint32_t job);
+const struct order *feed_order(struct core *c, uint32_t feed, uint64_t epoch);
+static inline struct list list_empty(void)
+{
+	return (struct list){NONE, NONE};
+}
+static inline bool is_live(const struct stream *s)
+{
+	return s->is_used && !s->is_detached && !s->has_hung_up && !s->has_exited && !s->has_failed;
+}
+
+/* jobs.c */
+void job_free(struct core *c, uint32_t job);
+uint32_t job_make(struct core *c, uint32_t stream);
+void job_drop_extents(struct core *c, uint32_t job);
+/* It has its bytes, or needs none: on to a worker, when it has a slot. */
+void job_staged(struct core *c, uint32_t job);
+/* Its sample is bad: by policy a substitute, a masked row, or the stream's failure. */
+void job_bad(struct core *c, uint32_t job, enum cause cause, const char *detail);
+/* A cause of the machine, tried often enough: by `transient` a bad sample or the stream's failure. */
+void job_transient(struct core *c, uint32_t job, enum cause cause, int error);
+void job_unread(struct core *c, uint32_t job);
+/* What was read is not what the index says: the stream fails by the shard's name. */
+void job_changed(struct core *c, uint32_t job);
+
+/* reads.c */
+void reads_plan(struct core *c);
+void request_put(struct core *c, uint32_t request);
+void reads_time(struct core *c);
+
+/* tasks.c */
+void tasks_dispatch(struct core *c);
+void tasks_time(struct core *c);
+
+/* batches.c */
+void batches_open(struct core *c, uint32_t stream);
+void batches_lend(struct core *c, uint32_t stream);
+void cursor_set(struct core *c, uint32_t stream, struct cursor *cur, uint64_t epoch, uint64_t position);
+void cursor_next_batch(struct cursor *cur);
+/* A worker gave back one row of the slot it may no longer write. */
+void slot_untask(struct core *c, uint32_t slot);
+
+/* streams.c */
+void stream_fail(struct core *c, uint32_t stream, const struct core_action *what);
+void stream_cancel(struct core *c, uint32_t stream);
+void stream_settle(struct core *c, uint32_t stream);
+
+#endif

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * Workers and what they have in hand. A worker works through its tasks in the order it got them, so
+ * the oldest is the one it was on when it died: its samples are tried again one by one, the other
+ * task goes back unblamed.
+ */
+#include "core/state.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { TASK_NS = 1000000 }; /* work worth one message each way */
+
+/* ---- giving out ---- */
+
+static struct hand *new_hand(struct core *c, uint32_t worker, uint32_t slot, bool has_large)
+{
+	struct worker *w = &c->workers[worker];
+	struct hand *h = &w->hands[w->n_hands];
+
+	*h = (struct hand){.id = c->next_task++, .slot = slot, .has_large = has_large};
+	if (w->n_hands++ == 0)
+		h->deadline_ns = c->now_ns + c->spec.task_timeout_ns;
+	if (has_large)
+		c->large_worker = worker;
+	return h;
+}
+
+static void hand_add(struct core *c, struct hand *h, uint32_t job)
+{
+	c->jobs[job].state = JOB_TASKED;
+	c->slots[h->slot].n_tasked++;
+	h->jobs[h->n_jobs++] = job;
+}
+
+static void hand_out(struct core *c, uint32_t worker, const struct hand *h)
+{
+	struct core_action *a = action_add(c, CORE_TASK, NONE);
+
+	a->task.worker = worker;
+	a->task.id = h->id;
+	c->totals.n_tasks++;
+	c->totals.n_samples += h->n_jobs;
+}
+
+/* A job that must go by itself: one that killed a worker, or one that needs the large scratch. */
+static bool give_single(struct core *c, uint32_t worker)
+{
+	bool is_idle = c->workers[worker].n_hands == 0, is_large_free = c->large_worker == NONE;
+	struct hand *h;
+	uint32_t job = NONE;
+
+	if (c->alone.head != NONE && is_idle && (is_large_free || !c->jobs[c->alone.head].is_large))
+		job = job_pop(c, &c->alone);
+	else if (c->large.head != NONE && is_large_free)
+		job = job_pop(c, &c->large);
+	if (job == NONE)
+		return false;
+	h = new_hand(c, worker, c->jobs[job].slot, c->jobs[job].is_large);
+	hand_add(c, h, job);
+	hand_out(c, worker, h);
+	return true;
+}
+
+static uint32_t samples_per_task(const struct core *c, uint32_t feed)
+{
+	uint64_t ns = c->feeds[feed].ns_per_sample, n = ns ? TASK_NS / ns : 1;
+
+	return n < 1 ? 1 : n > TASK_SAMPLES_MAX ? TASK_SAMPLES_MAX : (uint32_t)n;
+}
+
+/* The oldest batch of the stream that has rows to make, or NONE. */
+static uint32_t batch_to_do(const struct core *c, const struct stream *s)
+{
+	for (uint32_t i = s->batches.head; i != NONE; i = c->slots[i].next)
+		if (c->slots[i].staged.head != NONE)
+			return i;
+	return NONE;
+}
+
+static bool give_batch(struct core *c, uint32_t worker)
+{
+	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+		uint32_t s = (c->turn + i) % c->spec.n_streams, slot, n;
+		struct hand *h;
+
+		if (!is_live(&c->streams[s]))
+			continue;
+		slot = batch_to_do(c, &c->streams[s]);
+		if (slot == NONE)
+			continue;
+		h = new_hand(c, worker, slot, false);
+		n = samples_per_task(c, c->streams[s].feed);
+		while (n-- && c->slots[slot].staged.head != NONE)
+			hand_add(c, h, job_pop(c, &c->slots[slot].staged));
+		hand_out(c, worker, h);
+		c->turn = s + 1; /* streams take turns */
+		return true;
+	}
+	return false;
+}
+
+void tasks_dispatch(struct core *c)
+{
+	/* Idle workers first, then a second task in hand for the busy ones. */
+	for (uint32_t n_hands = 0; n_hands < CORE_HAND; n_hands++) {
+		for (uint32_t i = 0; i < c->spec.n_workers; i++) {
+			const struct worker *w = &c->workers[i];
+
+			if (!w->is_up || w->is_killed || w->n_hands != n_hands)
+				continue;
+			if (actions_left(c) < ACTIONS_SLACK) {
+				c->is_dirty = true;
+				return;
+			}
+			if (!give_single(c, i) && !give_batch(c, i))
+				return;
+		}
+	}
+}
+
+size_t core_task_message(const struct core *c, unsigned worker, uint64_t id, void *ret, size_t room)
+{
+	const struct worker *w = &c->workers[worker];
+	const struct hand *h = w->n_hands && w->hands[0].id == id ? &w->hands[0] : &w->hands[1];
+	const struct slot *slot = &c->slots[h->slot];
+	const struct feed_state *f = &c->feeds[slot->feed];
+	unsigned n_fields = f->feed.samples->n_fields;
+	size_t n = sizeof(struct task) + h->n_jobs * (sizeof(struct task_sample) +
+						      n_fields * sizeof(struct task_extent));
+	struct task *task = ret;
+	struct task_sample *samples = (struct task_sample *)(task + 1);
+	struct task_extent *extents = (struct task_extent *)(samples + h->n_jobs);
+
+	assert(w->n_hands && h->id == id && n <= room);
+	*task = (struct task){.id = id, .seed = f->feed.order.seed, .epoch = slot->epoch,
+			      .feed = slot->feed, .slot = h->slot - f->first_slot,
+			      .n_samples = h->n_jobs, .has_large = h->has_large};
+	for (uint32_t i = 0; i < h->n_jobs; i++) {
+		const struct job *j = &c->jobs[h->jobs[i]];
+
+		samples[i] = (struct task_sample){.position = j->position, .sample = j->sample,
+						  .row = j->row};
+		samples[i].flags = j->is_masked ? TASK_SAMPLE_MASK
+				   : j->is_padded ? 0 : TASK_SAMPLE_VALID;
+		for (unsigned k = 0; k < n_fields; k++) {
+			const struct extent *x = &c->extents[h->jobs[i] * c->n_fields + k];
+			struct task_extent *to = &extents[i * n_fields + k];
+
+			*to = (struct task_extent){0};
+			if (x->request == NONE)
+				continue; /* masked */
+			to->at = (uint64_t)c->requests[x->request].page * CORE_PAGE + x->at;
+			to->n_bytes = x->n_bytes;
+			to->size = x->size;
+		}
+	}
+	return n;
+}
+
+/* ---- taking back ---- */
+
+static void drop_hand(struct core *c, struct worker *w, uint32_t worker)
+{
+	if (w->hands[0].has_large && c->large_worker == worker)
+		c->large_worker = NONE;
+	w->n_hands--;
+	memmove(&w->hands[0], &w->hands[1], w->n_hands * sizeof(w->hands[0]));
+	if (w->n_hands)
+		w->hands[0].deadline_ns = c->now_ns + c->spec.task_timeout_ns;
+}
+
+/* Takes the job out of the worker's hand; false when nobody wants it any more. */
+static bool untask(struct core *c, uint32_t job, uint32_t slot)
+{
+	struct job *j = &c->jobs[job];
+	bool is_wanted = !j->is_cancelled;
+
+	if (!is_wanted)
+		job_free(c, job);
+	else
+		j->state = JOB_STAGED; /* in nobody's hand and in no list: the caller settles it */
+	slot_untask(c, slot);
+	return is_wanted;
+}
+
+static void row_done(struct core *c, uint32_t job)
+{
+	struct slot *slot = &c->slots[c->jobs[job].slot];
+
+	if (c->jobs[job].own_cause != CAUSE_none)
+		slot->causes[c->jobs[job].own_cause]++;
+	job_free(c, job);
+	if (++slot->n_filled == slot->n_rows)
+		slot->state = SLOT_READY;
+}
+
+static void settle_sample(struct core *c, uint32_t job, const struct answer_sample *said)
+{
+	switch (said->code) {
+	case ANSWER_DONE:
+		row_done(c, job);
+		break;
+	case ANSWER_BAD:
+		job_bad(c, job, said->cause, said->detail);
+		break;
+	case ANSWER_NEED_LARGE:
+		c->jobs[job].is_large = true;
+		job_staged(c, job);
+		break;
+	default:
+		job_changed(c, job);
+	}
+}
+
+static bool is_truthful(const struct hand *h, const void *bytes, size_t n)
+{
+	const struct answer *a = bytes;
+	const struct answer_sample *samples = (const struct answer_sample *)(a + 1);
+
+	if (n < sizeof(*a) || a->id != h->id || a->n_samples != h->n_jobs ||
+	    n != sizeof(*a) + h->n_jobs * sizeof(*samples))
+		return false;
+	for (uint32_t i = 0; i < h->n_jobs; i++) {
+		const struct answer_sample *s = &samples[i];
+
+		if (s->code > ANSWER_CHANGED || s->cause >= CAUSE_COUNT ||
+		    (s->code == ANSWER_BAD && s->cause == CAUSE_none) ||
+		    (s->code == ANSWER_NEED_LARGE && h->has_large) ||
+		    memchr(s->detail, 0, sizeof(s->detail)) == NULL)
+			return false;
+	}
+	return true;
+}
+
+bool core_on_answer(struct core *c, uint64_t now_ns, unsigned worker, const void *bytes, size_t n)
+{
+	struct worker *w = &c->workers[worker];
+	const struct answer *a = bytes;
+	const struct answer_sample *samples = (const struct answer_sample *)(a + 1);
+	struct feed_state *f;
+	struct hand h;
+
+	core_begin(c, now_ns);
+	if (!w->n_hands || w->is_killed || !is_truthful(&w->hands[0], bytes, n))
+		return false;
+	h = w->hands[0];
+	f = &c->feeds[c->slots[h.slot].feed];
+	drop_hand(c, w, worker);
+	if (!h.has_large && h.n_jobs) {
+		uint64_t each = a->cpu_ns / h.n_jobs + 1;
+
+		f->ns_per_sample = f->ns_per_sample ? (7 * f->ns_per_sample + each) / 8 : each;
+	}
+	for (uint32_t i = 0; i < h.n_jobs; i++) {
+		f->n_warnings += samples[i].n_warnings;
+		if (untask(c, h.jobs[i], h.slot))
+			settle_sample(c, h.jobs[i], &samples[i]);
+	}
+	return true;
+}
+
+/* ---- workers come and go ---- */
+
+void core_on_worker_up(struct core *c, uint64_t now_ns, unsigned worker)
+{
+	core_begin(c, now_ns);
+	assert(!c->workers[worker].is_up);
+	c->workers[worker] = (struct worker){.is_up = true};
+}
+
+static void blame(struct core *c, uint32_t job, bool has_overrun)
+{
+	struct job *j = &c->jobs[job];
+
+	c->totals.n_retries++;
+	j->is_alone = true;
+	if (has_overrun ? ++j->n_overruns >= CRASH_TRIES : ++j->n_deaths >= CRASH_TRIES) {
+		if (has_overrun)
+			job_transient(c, job, CAUSE_overrun, 0);
+		else
+			job_bad(c, job, CAUSE_worker_died, "");
+		return;
+	}
+	job_staged(c, job);
+}
+
+static void put_back(struct core *c, const struct hand *h, bool is_blamed, bool has_overrun)
+{
+	for (uint32_t i = 0; i < h->n_jobs; i++) {
+		if (!untask(c, h->jobs[i], h->slot))
+			continue;
+		if (is_blamed)
+			blame(c, h->jobs[i], has_overrun);
+		else
+			job_staged(c, h->jobs[i]);
+	}
+}
+
+void core_on_worker_dead(struct core *c, uint64_t now_ns, unsigned worker)
+{
+	struct worker gone = c->workers[worker];
+
+	core_begin(c, now_ns);
+	c->workers[worker] = (struct worker){0};
+	if (c->large_worker == worker)
+		c->large_worker = NONE;
+	c->totals.n_worker_deaths += gone.is_up;
+	for (uint32_t i = 0; i < gone.n_hands; i++)
+		put_back(c, &gone.hands[i], i == 0, gone.has_overrun);
+}
+
+void tasks_time(struct core *c)
+{
+	for (uint32_t i = 0; i < c->spec.n_workers; i++) {
+		struct worker *w = &c->workers[i];
+
+		if (!w->n_hands || w->is_killed || w->hands[0].deadline_ns > c->now_ns)
+			continue;
+		w->is_killed = w->has_overrun = true;
+		action_add(c, CORE_KILL_WORKER, NONE)->task.worker = i;
+	}
+}

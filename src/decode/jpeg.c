@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * JPEG through libjpeg-turbo, set as Pillow sets it: accurate integer DCT, fancy upsampling. Rows above
+ * the region are skipped (entropy-decoded only), columns are cropped with one iMCU of margin on both
+ * sides, since the crop's edge is otherwise taken for the image's edge by the upsampling; the rest of
+ * the file after the last row is never looked at.
+ *
+ * Missing bytes: libjpeg fills in for them with a warning. The image is bad only if a row that is
+ * wanted was decoded after that point. In a file of one scan that is known row by row; a file of
+ * several scans is read as a whole first, so there the row where the bytes ended is remembered, and
+ * scans that never came make every row bad.
+ */
+#include "decode/codec.h"
+#include "decode/exif.h"
+#include "decode/jpeg-memory.h"
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jerror.h>
+
+enum { ROWS_AT_ONCE = 16, MARKER_EOI = 0xd9, NEVER = 0x7fffffff };
+
+struct jpeg {
+	struct jpeg_decompress_struct cinfo;
+	struct jpeg_error_mgr errors;
+	struct jpeg_source_mgr source;
+	struct jpeg_progress_mgr progress;
+	struct jpeg_memory memory; /* cinfo.client_data points here */
+	jmp_buf out;
+	enum cause cause; /* why out was taken */
+	struct image_trouble *trouble;
+	uint32_t max_scans;
+	bool is_past_end;	  /* libjpeg asked for bytes behind the last one */
+	bool is_short;		  /* data ran out in the scan being read; cleared per row of scans */
+	uint32_t first_short_row; /* first iMCU row of any scan that lacks data */
+	uint32_t seen_components; /* a bit each, of those that some scan held */
+};
+
+static struct jpeg *jpeg_of(j_common_ptr cinfo)
+{
+	return (struct jpeg *)((char *)cinfo->client_data - offsetof(struct jpeg, memory));
+}
+
+static enum cause cause_of_error(int code)
+{
+	switch (code) {
+	case JERR_OUT_OF_MEMORY:
+		return CAUSE_decode_memory;
+	case JERR_BAD_PRECISION: /* 12 bits */
+	case JERR_SOF_UNSUPPORTED: /* lossless, hierarchical */
+	case JERR_ARITH_NOTIMPL:
+	case JERR_COMPONENT_COUNT:
+	case JERR_CONVERSION_NOTIMPL:
+	case JERR_FRACT_SAMPLE_NOTIMPL:
+	case JERR_CCIR601_NOTIMPL:
+	case JERR_NOTIMPL:
+		return CAUSE_unsupported_image;
+	default:
+		return CAUSE_damaged_image;
+	}
+}
+
+static void leave(struct jpeg *j, enum cause cause)
+{
+	j->cause = cause;
+	longjmp(j->out, 1);
+}
+
+static void on_error(j_common_ptr cinfo)
+{
+	struct jpeg *j = jpeg_of(cinfo);
+	char text[JMSG_LENGTH_MAX];
+
+	cinfo->err->format_message(cinfo, text);
+	codec_say(j->trouble, "libjpeg: %s", text);
+	leave(j, cause_of_error(cinfo->err->msg_code));
+}
+
+/* libjpeg makes up data from here on: remember where, if it is for want of bytes. */
+static void note_short(struct jpeg *j)
+{
+	j->is_short = true;
+	if (j->cinfo.input_iMCU_row < j->first_short_row)
+		j->first_short_row = j->cinfo.input_iMCU_row;
+}
+
+static void on_message(j_common_ptr cinfo, int level)
+{
+	struct jpeg *j = jpeg_of(cinfo);
+
+	if (level >= 0)
+		return;
+	cinfo->err->num_warnings++;
+	if (cinfo->err->msg_code == JWRN_HIT_MARKER && j->cinfo.unread_marker == MARKER_EOI)
+		note_short(j);
+}
+
+static void no_output(j_common_ptr cinfo)
+{
+}
+
+static void no_source_step(j_decompress_ptr cinfo)
+{
+}
+
+/* All bytes were given at once: whoever wants more gets an end marker. */
+static boolean on_empty(j_decompress_ptr cinfo)
+{
+	static const JOCTET end[2] = {0xff, MARKER_EOI};
+	struct jpeg *j = jpeg_of((j_common_ptr)cinfo);
+
+	j->is_past_end = true;
+	cinfo->src->next_input_byte = end;
+	cinfo->src->bytes_in_buffer = sizeof(end);
+	if (cinfo->arith_code) /* its decoder does not say so when it runs dry */
+		note_short(j);
+	return TRUE;
+}
+
+static void on_skip(j_decompress_ptr cinfo, long n_bytes)
+{
+	struct jpeg_source_mgr *s = cinfo->src;
+
+	if (n_bytes <= 0)
+		return;
+	if ((size_t)n_bytes > s->bytes_in_buffer) {
+		on_empty(cinfo);
+		return;
+	}
+	s->next_input_byte += n_bytes;
+	s->bytes_in_buffer -= (size_t)n_bytes;
+}
+
+static void on_progress(j_common_ptr cinfo)
+{
+	struct jpeg *j = jpeg_of(cinfo);
+
+	if (j->cinfo.input_scan_number > 0 && (uint32_t)j->cinfo.input_scan_number > j->max_scans) {
+		codec_say(j->trouble, "more than %u scans", j->max_scans);
+		leave(j, CAUSE_too_many_scans);
+	}
+	for (int i = 0; i < j->cinfo.comps_in_scan; i++)
+		j->seen_components |= 1u << (j->cinfo.cur_comp_info[i]->component_index & 31);
+}
+
+static bool create(struct jpeg *j)
+{
+	struct image_trouble ignored;
+
+	j->trouble = &ignored;
+	if (setjmp(j->out))
+		return false;
+	jpeg_create_decompress(&j->cinfo);
+	return true;
+}
+
+static void *jpeg_make(void)
+{
+	struct jpeg *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return NULL;
+	j->cinfo.err = jpeg_std_error(&j->errors);
+	j->errors.error_exit = on_error;
+	j->errors.emit_message = on_message;
+	j->errors.output_message = no_output;
+	j->cinfo.client_data = &j->memory;
+	if (!create(j)) {
+		free(j);
+		return NULL;
+	}
+	jpeg_memory_attach(&j->memory, (j_common_ptr)&j->cinfo);
+	j->source = (struct jpeg_source_mgr){.init_source = no_source_step,
+					     .fill_input_buffer = on_empty,
+					     .skip_input_data = on_skip,
+					     .resync_to_restart = jpeg_resync_to_restart,
+					     .term_source = no_source_step};
+	j->cinfo.src = &j->source;
+	j->progress.progress_monitor = on_progress;
+	j->cinfo.progress = &j->progress;
+	return j;
+}
+
+static void jpeg_drop(void *codec)
+{
+	struct jpeg *j = codec;
+
+	if (!j)
+		return;
+	jpeg_memory_detach(&j->memory, (j_common_ptr)&j->cinfo);
+	jpeg_destroy_decompress(&j->cinfo);
+	free(j);
+}
+
+/* No image sees what another one left behind, its tables included. */
+static void forget(struct jpeg *j, struct arena *arena)
+{
+	jpeg_abort_decompress(&j->cinfo);
+	jpeg_memory_use(&j->memory, arena);
+	memset(j->cinfo.quant_tbl_ptrs, 0, sizeof(j->cinfo.quant_tbl_ptrs));
+	memset(j->cinfo.dc_huff_tbl_ptrs, 0, sizeof(j->cinfo.dc_huff_tbl_ptrs));
+	memset(j->cinfo.ac_huff_tbl_ptrs, 0, sizeof(j->cinfo.ac_huff_tbl_ptrs));
+	j->cinfo.marker_list = NULL;
+	j->cinfo.Adobe_transform = 0;
+	j->errors.num_warnings = 0;
+	j->cause = CAUSE_none;
+	j->is_past_end = false;
+	j->is_short = false;
+	j->first_short_row = NEVER;
+	j->seen_components = 0;
+}
+
+static enum cause jpeg_open(void *codec, struct arena *arena, const struct image_source *source,
+			    struct image_trouble *trouble, struct image_info *ret)
+{
+	struct jpeg *j = codec;
+	struct jpeg_decompress_struct *c = &j->cinfo;
+
+	j->trouble = trouble;
+	forget(j, arena);
+	j->max_scans = source->limits->max_scans;
+	j->source.next_input_byte = source->bytes;
+	j->source.bytes_in_buffer = source->n_bytes;
+	if (setjmp(j->out))
+		return j->cause;
+	jpeg_read_header(c, TRUE);
+	ret->width = c->image_width;
+	ret->height = c->image_height;
+	if (source->has_exif)
+		ret->orientation = exif_of_jpeg(source->bytes, source->n_bytes);
+	if (c->num_components != 1 && c->num_components != 3 && c->num_components != 4) {
+		codec_say(trouble, "%d components", c->num_components);
+		return CAUSE_unsupported_image;
+	}
+	return codec_check_size(ret->width, ret->height, source->limits, trouble);
+}
+
+/* As Pillow: the stored values are inverted CMYK, then its own cmyk2rgb. In place. */
+static void cmyk_to_rgb(uint8_t *row, uint32_t width)
+{
+	for (uint32_t x = 0; x < width; x++) {
+		const uint8_t *in = row + 4 * (size_t)x;
+		uint8_t *out = row + 3 * (size_t)x;
+		const int white = in[3];
+		const int inks[3] = {255 - in[0], 255 - in[1], 255 - in[2]};
+
+		for (int i = 0; i < 3; i++) {
+			const int t = inks[i] * white + 128;
+
+			out[i] = (uint8_t)(white - (((t >> 8) + t) >> 8));
+		}
+	}
+}
+
+static void lacks_row(struct jpeg *j, uint32_t row)
+{
+	codec_say(j->trouble, "the bytes end before row %u of %u", row, j->cinfo.image_height);
+	leave(j, CAUSE_damaged_image);
+}
+
+/* Fancy upsampling by two mixes in the neighbouring row of chroma. */
+static bool needs_row_below(const struct jpeg_decompress_struct *c)
+{
+	for (int i = 0; i < c->num_components; i++)
+		if (c->comp_info[i].v_samp_factor * 2 == c->max_v_samp_factor)
+			return true;
+	return false;
+}
+
+/* A file of several scans has been read whole: is everything there that the region needs? */
+static void check_scans(struct jpeg *j, const struct image_region *region)
+{
+	struct jpeg_decompress_struct *c = &j->cinfo;
+	const uint32_t all = (1u << c->num_components) - 1;
+	const uint32_t imcu = (uint32_t)c->max_v_samp_factor * DCTSIZE;
+	uint32_t last = region->y1 - 1;
+
+	if (needs_row_below(c) && region->y1 < c->image_height)
+		last++;
+	if (last / imcu >= j->first_short_row)
+		lacks_row(j, j->first_short_row * imcu);
+	if (!j->is_past_end)
+		return;
+	if ((j->seen_components & all) != all)
+		lacks_row(j, 0);
+	for (int i = 0; c->progressive_mode && i < c->num_components; i++)
+		for (int k = 0; k < DCTSIZE2; k++)
+			if (c->coef_bits[i][k] != 0)
+				lacks_row(j, 0);
+}
+
+/* Starts decoding at row y0 of the columns that hold the region with its margin. Returns their first one. */
+static uint32_t start(struct jpeg *j, const struct image_region *region)
+{
+	struct jpeg_decompress_struct *c = &j->cinfo;
+	const uint32_t imcu = (uint32_t)c->max_h_samp_factor * DCTSIZE;
+	JDIMENSION x0, width;
+
+	jpeg_start_decompress(c);
+	if (jpeg_has_multiple_scans(c))
+		check_scans(j, region);
+	x0 = region->x0 / imcu * imcu;
+	x0 = x0 > imcu ? x0 - imcu : 0;
+	/* libjpeg-turbo 2.1.5 checks x0 + width in 32 bits; here both are within the image. */
+	width = c->image_width - x0;
+	if ((uint64_t)region->x1 + 2 * imcu < c->image_width)
+		width = (region->x1 + 2 * imcu - 1) / imcu * imcu - x0;
+	jpeg_crop_scanline(c, &x0, &width);
+	for (uint32_t n_skipped = 0; n_skipped < region->y0;) {
+		const JDIMENSION n = jpeg_skip_scanlines(c, region->y0 - n_skipped);
+
+		if (!n)
+			leave(j, CAUSE_damaged_image);
+		n_skipped += n;
+	}
+	return x0;
+}
+
+/* The region, its margin and what rounding to iMCUs adds, but never more than the image. */
+static JDIMENSION row_pixels(const struct jpeg_decompress_struct *c, const struct image_region *region)
+{
+	const uint64_t n = region->x1 - region->x0 + 4 * (uint64_t)c->max_h_samp_factor * DCTSIZE;
+
+	return n < c->image_width ? (JDIMENSION)n : c->image_width;
+}
+
+static enum cause jpeg_read(void *codec, const struct image_region *region, image_row_fn *row, void *user)
+{
+	struct jpeg *j = codec;
+	struct jpeg_decompress_struct *c = &j->cinfo;
+	const bool is_cmyk = c->num_components == 4;
+	const JDIMENSION n_channels = is_cmyk ? 4 : 3;
+	const bool is_one_scan = !jpeg_has_multiple_scans(c);
+	JSAMPARRAY rows;
+	uint32_t first_x, y = region->y0;
+
+	if (setjmp(j->out)) {
+		j->trouble->n_warnings = (uint32_t)j->errors.num_warnings;
+		return j->cause;
+	}
+	c->out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
+	c->dct_method = JDCT_ISLOW;
+	c->do_fancy_upsampling = TRUE;
+	rows = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE, row_pixels(c, region) * n_channels,
+				    ROWS_AT_ONCE);
+	first_x = start(j, region);
+	while (y < region->y1) {
+		const uint32_t n_left = region->y1 - y;
+		const JDIMENSION n = jpeg_read_scanlines(c, rows,
+							 n_left < ROWS_AT_ONCE ? n_left : ROWS_AT_ONCE);
+
+		if (!n || (j->is_short && is_one_scan))
+			lacks_row(j, y);
+		for (JDIMENSION i = 0; i < n; i++) {
+			if (is_cmyk)
+				cmyk_to_rgb(rows[i], c->output_width);
+			row(user, rows[i] + 3 * (size_t)(region->x0 - first_x));
+		}
+		y += n;
+	}
+	j->trouble->n_warnings = (uint32_t)j->errors.num_warnings;
+	return CAUSE_none;
+}
+
+const struct codec codec_jpeg = {
+	.name = "jpeg",
+	.magic = {0xff, 0xd8, 0xff},
+	.n_magic = 3,
+	.make = jpeg_make,
+	.drop = jpeg_drop,
+	.open = jpeg_open,
+	.read = jpeg_read,
+};

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * PNG through libpng. Every checksum of every chunk in the bytes is checked before anything is decoded,
+ * with zlib's crc32 over the chunks as they lie there, so libpng need not do it again. Ancillary chunks
+ * are not interpreted, but for eXIf's orientation. Rows above the region are inflated and dropped, rows
+ * below are never reached; an interlaced image is decoded whole into the arena.
+ */
+#include "decode/codec.h"
+#include "decode/exif.h"
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <png.h>
+#include <zlib.h>
+
+enum { N_SIGNATURE = 8, N_CHUNK = 12, CHUNK_MAX = 0x7fffffff };
+
+struct png {
+	png_structp png; /* lives in the arena */
+	png_infop info;
+	struct arena *arena;
+	const uint8_t *bytes;
+	size_t n_bytes, n_read;
+	struct image_trouble *trouble;
+	jmp_buf out;
+	uint32_t width, height;
+	bool is_interlaced;
+};
+
+static uint32_t number(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static void on_error(png_structp png, png_const_charp text)
+{
+	struct png *p = png_get_error_ptr(png);
+
+	codec_say(p->trouble, "libpng: %s", text);
+	longjmp(p->out, 1);
+}
+
+static void on_warning(png_structp png, png_const_charp text)
+{
+}
+
+static png_voidp on_alloc(png_structp png, png_alloc_size_t n_bytes)
+{
+	return arena_alloc(png_get_mem_ptr(png), n_bytes);
+}
+
+static void on_free(png_structp png, png_voidp at)
+{
+}
+
+static void on_read(png_structp png, png_bytep to, size_t n)
+{
+	struct png *p = png_get_io_ptr(png);
+
+	if (n > p->n_bytes - p->n_read)
+		png_error(png, "the bytes end too early");
+	memcpy(to, p->bytes + p->n_read, n);
+	p->n_read += n;
+}
+
+static void *png_make(void)
+{
+	return calloc(1, sizeof(struct png));
+}
+
+static void png_drop(void *codec)
+{
+	free(codec);
+}
+
+/* Walks the chunks that are there as a whole; one that is cut off matters only if libpng gets to it. */
+static enum cause check_chunks(struct png *p, bool has_exif, struct image_info *ret)
+{
+	size_t at = N_SIGNATURE;
+	bool is_first = true;
+
+	while (p->n_bytes - at >= N_CHUNK) {
+		const uint8_t *chunk = p->bytes + at;
+		const uint32_t n = number(chunk);
+
+		if (n > CHUNK_MAX || n > p->n_bytes - at - N_CHUNK)
+			break;
+		if (crc32(0, chunk + 4, n + 4) != number(chunk + 8 + n)) {
+			codec_say(p->trouble, "checksum of chunk %.4s at offset %zu is %08lx, expected %08x",
+				  (const char *)chunk + 4, at, crc32(0, chunk + 4, n + 4),
+				  number(chunk + 8 + n));
+			return CAUSE_damaged_image;
+		}
+		if (has_exif && is_first && memcmp(chunk + 4, "eXIf", 4) == 0) {
+			ret->orientation = exif_orientation(chunk + 8, n);
+			is_first = false;
+		}
+		if (memcmp(chunk + 4, "IEND", 4) == 0)
+			break;
+		at += N_CHUNK + (size_t)n;
+	}
+	return CAUSE_none;
+}
+
+/* Everything becomes 8-bit RGB: palettes and grays are expanded, 16 bits cut to the high byte, alpha dropped. */
+static void set_transforms(struct png *p)
+{
+	const png_byte type = png_get_color_type(p->png, p->info);
+
+	if (type == PNG_COLOR_TYPE_PALETTE)
+		png_set_palette_to_rgb(p->png);
+	if (!(type & PNG_COLOR_MASK_COLOR)) {
+		if (png_get_bit_depth(p->png, p->info) < 8)
+			png_set_expand_gray_1_2_4_to_8(p->png);
+		png_set_gray_to_rgb(p->png);
+	}
+	png_set_strip_16(p->png);
+	png_set_strip_alpha(p->png);
+	p->is_interlaced = png_set_interlace_handling(p->png) > 1;
+	png_read_update_info(p->png, p->info);
+	if (png_get_rowbytes(p->png, p->info) != 3 * (size_t)p->width)
+		png_error(p->png, "a row is not RGB");
+}
+
+static enum cause failed(const struct png *p)
+{
+	return p->arena->is_over ? CAUSE_decode_memory : CAUSE_damaged_image;
+}
+
+static enum cause png_open(void *codec, struct arena *arena, const struct image_source *source,
+			   struct image_trouble *trouble, struct image_info *ret)
+{
+	struct png *p = codec;
+	enum cause cause;
+
+	*p = (struct png){.arena = arena, .bytes = source->bytes, .n_bytes = source->n_bytes,
+			  .trouble = trouble};
+	cause = check_chunks(p, source->has_exif, ret);
+	if (cause != CAUSE_none)
+		return cause;
+	if (setjmp(p->out))
+		return failed(p);
+	p->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, p, on_error, on_warning, arena, on_alloc,
+					  on_free);
+	if (!p->png)
+		return failed(p);
+	p->info = png_create_info_struct(p->png);
+	if (!p->info)
+		return failed(p);
+	png_set_read_fn(p->png, p, on_read);
+	png_set_user_limits(p->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+	png_set_crc_action(p->png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
+	png_set_keep_unknown_chunks(p->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
+	png_read_info(p->png, p->info);
+	p->width = ret->width = png_get_image_width(p->png, p->info);
+	p->height = ret->height = png_get_image_height(p->png, p->info);
+	return codec_check_size(ret->width, ret->height, source->limits, trouble);
+}
+
+static void read_interlaced(struct png *p, const struct image_region *region, image_row_fn *row, void *user)
+{
+	const size_t stride = 3 * (size_t)p->width;
+	uint8_t *pixels = arena_array(p->arena, p->height, stride);
+
+	if (!pixels)
+		longjmp(p->out, 1);
+	memset(pixels, 0, p->height * stride);
+	for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; pass++)
+		for (uint32_t y = 0; y < p->height; y++)
+			png_read_row(p->png, pixels + y * stride, NULL);
+	for (uint32_t y = region->y0; y < region->y1; y++)
+		row(user, pixels + y * stride + 3 * (size_t)region->x0);
+}
+
+static enum cause png_read(void *codec, const struct image_region *region, image_row_fn *row, void *user)
+{
+	struct png *p = codec;
+	uint8_t *line;
+
+	if (setjmp(p->out))
+		return failed(p);
+	set_transforms(p);
+	if (p->is_interlaced) {
+		read_interlaced(p, region, row, user);
+		return CAUSE_none;
+	}
+	line = arena_array(p->arena, p->width, 3);
+	if (!line)
+		return failed(p);
+	for (uint32_t y = 0; y < region->y1; y++) {
+		png_read_row(p->png, line, NULL);
+		if (y >= region->y0)
+			row(user, line + 3 * (size_t)region->x0);
+	}
+	return CAUSE_none;
+}
+
+const struct codec codec_png = {
+	.name = "png",
+	.magic = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'},
+	.n_magic = N_SIGNATURE,
+	.make = png_make,
+	.drop = png_drop,
+	.open = png_open,
+	.read = png_read,
+};

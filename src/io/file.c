@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * Opens without blocking, so that a FIFO in the place of a shard cannot hold the daemon, then takes
+ * O_NONBLOCK away again: io_uring would answer EAGAIN for every read that has to wait.
+ *
+ * Where statx says nothing about direct reads (Linux before 6.1, many file systems) one block is
+ * read to see: some accept the flag at open and refuse the read.
+ */
+#include "io/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+
+enum { ALIGNMENT = 4096, ALIGNMENT_MAX = 65536 };
+
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
+
+/* 0: direct reads do not work on this file. */
+static uint32_t direct_alignment(int fd)
+{
+	static const uint32_t unknown = ALIGNMENT;
+	char block[2 * ALIGNMENT];
+	char *at = (char *)(((uintptr_t)block + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+	struct statx sx;
+	uint32_t n;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 &&
+	    (sx.stx_mask & STATX_DIOALIGN)) {
+		n = larger(sx.stx_dio_mem_align, sx.stx_dio_offset_align);
+		if (sx.stx_dio_mem_align == 0 || sx.stx_dio_offset_align == 0 ||
+		    n > ALIGNMENT_MAX || (n & (n - 1)) != 0)
+			return 0;
+		return n;
+	}
+	return pread(fd, at, ALIGNMENT, 0) < 0 && errno == EINVAL ? 0 : unknown;
+}
+
+static int open_plain(const char *path, bool direct, bool *ret_direct)
+{
+	const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	int fd = -1;
+
+	if (direct)
+		fd = open(path, flags | O_DIRECT);
+	*ret_direct = fd >= 0;
+	if (fd < 0 && (!direct || errno == EINVAL || errno == EOPNOTSUPP))
+		fd = open(path, flags);
+	return fd;
+}
+
+int io_file_open(const char *path, bool direct, struct io_file *ret)
+{
+	struct io_file f = {.alignment = ALIGNMENT};
+	int r;
+
+	f.fd = open_plain(path, direct, &f.is_direct);
+	if (f.fd < 0)
+		return fail(-errno);
+	if (fstat(f.fd, &f.st) < 0) {
+		r = fail(-errno);
+		goto out;
+	}
+	if (!S_ISREG(f.st.st_mode)) {
+		r = fail(S_ISDIR(f.st.st_mode) ? -EISDIR : -EOPNOTSUPP);
+		goto out;
+	}
+	if (f.is_direct) {
+		uint32_t alignment = direct_alignment(f.fd);
+
+		f.is_direct = alignment != 0;
+		f.alignment = f.is_direct ? alignment : ALIGNMENT;
+	}
+	if (fcntl(f.fd, F_SETFL, f.is_direct ? O_DIRECT : 0) < 0) {
+		r = fail(-errno);
+		goto out;
+	}
+	*ret = f;
+	return 0;
+out:
+	io_file_close(&f);
+	return r;
+}
+
+void io_file_close(struct io_file *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
+}

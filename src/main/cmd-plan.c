@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* plan: how daemon.memory would be spent and what an epoch looks like; refuses what cannot fit. */
+#include "main/command.h"
+#include "main/planned.h"
+
+#include "base/fault.h"
+#include "batch/machine.h"
+#include "order/order.h"
+#include "serve/planning.h"
+
+#include <jansson.h>
+#include <string.h>
+
+static struct pass pass_of(const struct core_feed *f, uint64_t world)
+{
+	return (struct pass){.n_samples = f->samples->n_samples, .world = world, .last = f->last,
+			     .batch = f->batch_size ? f->batch_size : f->batch_global / world};
+}
+
+static void print_text(const struct config *config, const struct planning *p)
+{
+	int width = plan_name_width(&p->plan);
+	char line[300], total[32], budget[32];
+
+	for (size_t i = 0; i < p->plan.n_lines; i++) {
+		plan_line_print(&p->plan.lines[i], width, line, sizeof(line));
+		puts(line);
+	}
+	plan_bytes_print(p->plan.total, total, sizeof(total));
+	plan_bytes_print(p->plan.memory, budget, sizeof(budget));
+	printf("%-*s %s of %s (daemon.memory)\n", width, "total", total, budget);
+	printf("%-*s %u (%s)\n", width, "workers", p->n_workers, p->workers_text);
+	for (size_t i = 0; i < config->n_feeds; i++) {
+		const struct core_feed *f = &p->core_feeds[i];
+		uint64_t least = f->batch_size ? 1 : config->feeds[i].batch_ranks;
+		struct pass pass = pass_of(f, least);
+
+		printf("feed %s: %llu samples in %zu shards; %llu batches of %llu per rank and epoch "
+		       "(world size %llu); %.1f KiB read per sample\n", f->name,
+		       (unsigned long long)f->samples->n_samples, f->samples->n_shards,
+		       (unsigned long long)pass_n_batches(&pass), (unsigned long long)pass.batch,
+		       (unsigned long long)least,
+		       (double)f->samples->total_bytes / (double)f->samples->n_samples / 1024);
+	}
+}
+
+static int print_json(const struct config *config, const struct planning *p)
+{
+	json_t *all = json_object(), *lines = json_array(), *feeds = json_array();
+	int r;
+
+	for (size_t i = 0; i < p->plan.n_lines; i++)
+		json_array_append_new(lines, json_pack("{s:s, s:I}", "name", p->plan.lines[i].name, "bytes",
+						       (json_int_t)p->plan.lines[i].n_bytes));
+	for (size_t i = 0; i < config->n_feeds; i++) {
+		const struct core_feed *f = &p->core_feeds[i];
+		struct pass pass = pass_of(f, f->batch_size ? 1 : config->feeds[i].batch_ranks);
+
+		json_array_append_new(feeds, json_pack(
+			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "name", f->name, "samples",
+			(json_int_t)f->samples->n_samples, "shards", (json_int_t)f->samples->n_shards,
+			"batches_per_epoch", (json_int_t)pass_n_batches(&pass), "world",
+			(json_int_t)pass.world, "slots", (json_int_t)f->n_slots, "slot_bytes",
+			(json_int_t)f->slot_bytes, "fingerprint", f->samples->fingerprint));
+	}
+	json_object_set_new(all, "budget_bytes", json_integer((json_int_t)p->plan.memory));
+	json_object_set_new(all, "planned_bytes", json_integer((json_int_t)p->plan.total));
+	json_object_set_new(all, "needed_bytes", json_integer((json_int_t)p->plan.needed));
+	json_object_set_new(all, "workers", json_integer(p->n_workers));
+	json_object_set_new(all, "lines", lines);
+	json_object_set_new(all, "feeds", feeds);
+	r = json_dumpf(all, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+	putchar('\n');
+	json_decref(all);
+	return r ? STATUS_FAILED : STATUS_DONE;
+}
+
+static int plan(const struct config *config, const struct dataset *datasets, bool is_json)
+{
+	struct machine_limit limit;
+	struct planning p;
+	struct reason why = {{0}};
+	int r = planning_make(config, datasets, &p, &why), status = STATUS_CONFIG;
+
+	if (r == 0) {
+		machine_memory("", &limit);
+		r = machine_check_memory(&limit, p.plan.total, &why);
+	}
+	if (r < 0) {
+		fprintf(stderr, "ringfeed plan: %s (%s)\n", strerror(-r), fault_trail());
+		status = STATUS_FAILED;
+	} else if (r > 0) {
+		fprintf(stderr, "ringfeed: %s\n", why.text);
+	} else if (is_json) {
+		status = print_json(config, &p);
+	} else {
+		print_text(config, &p);
+		status = STATUS_DONE;
+	}
+	planning_deinit(&p);
+	return status;
+}
+
+int cmd_plan(int argc, char **argv)
+{
+	struct dataset *datasets;
+	struct config *config;
+	struct options options;
+	int status;
+
+	if (!options_parse(argc, argv, &options, &status) || !options_config(&options, &config, &status))
+		return status;
+	datasets = datasets_open(config);
+	if (datasets) {
+		status = plan(config, datasets, options.is_json);
+		datasets_free(datasets, config->n_feeds);
+	} else {
+		status = STATUS_CONFIG;
+	}
+	config_free(config);
+	return status;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* status: the state of a running daemon, for people or as the JSON it sent. */
+#include "main/command.h"
+
+#include <jansson.h>
+#include <ringfeed/ringfeed.h>
+#include <string.h>
+
+enum { PATIENCE_MS = 5000 };
+
+static double mib(const json_t *from, const char *key)
+{
+	return (double)json_integer_value(json_object_get(from, key)) / (1 << 20);
+}
+
+static long long number(const json_t *from, const char *key)
+{
+	return json_integer_value(json_object_get(from, key));
+}
+
+static const char *text(const json_t *from, const char *key)
+{
+	const char *found = json_string_value(json_object_get(from, key));
+
+	return found ? found : "";
+}
+
+static double seconds(const json_t *from, const char *key)
+{
+	return json_number_value(json_object_get(from, key));
+}
+
+static void print_rank(const json_t *r)
+{
+	const json_t *w = json_object_get(r, "waits"), *holders = json_object_get(r, "held_by");
+
+	printf("    rank %lld  pid %lld  %s  epoch %lld  step %lld of %lld  lag %lld  leases %lld of %lld\n",
+	       number(r, "rank"), number(r, "pid"), text(r, "state"), number(r, "epoch"), number(r, "step"),
+	       number(r, "batches_in_epoch"), number(r, "lag"), number(r, "leases"), number(r, "slots"));
+	printf("      %lld samples delivered, %lld bad, %lld due; waits: read %.1fs, decode %.1fs, slots %.1fs, "
+	       "trainer %.1fs\n", number(r, "delivered"), number(r, "bad"), number(r, "due"),
+	       seconds(w, "read"), seconds(w, "decode"), seconds(w, "slots"), seconds(w, "trainer"));
+	if (number(r, "quarantined_slots") == 0)
+		return;
+	printf("      %lld slots quarantined, held by pid", number(r, "quarantined_slots"));
+	for (size_t i = 0; i < json_array_size(holders); i++)
+		printf(" %lld", (long long)json_integer_value(json_array_get(holders, i)));
+	puts(json_array_size(holders) ? "" : " (not found yet)");
+}
+
+static void print_feed(const json_t *f)
+{
+	const json_t *s = json_object_get(f, "slots"), *bad = json_object_get(f, "bad_samples");
+	const json_t *group, *rank, *count;
+	const char *cause;
+	size_t i, k;
+
+	printf("feed %s: %lld samples in %lld shards; slots: %lld free, %lld filling, %lld ready, %lld leased, "
+	       "%lld quarantined of %lld\n", text(f, "name"), number(f, "samples"), number(f, "shards"),
+	       number(s, "free"), number(s, "filling"), number(s, "ready"), number(s, "leased"),
+	       number(s, "quarantined"), number(s, "all"));
+	json_object_foreach((json_t *)bad, cause, count)
+		printf("  bad: %s %lld\n", cause, (long long)json_integer_value(count));
+	json_array_foreach(json_object_get(f, "groups"), i, group) {
+		printf("  group %s, world size %lld\n", *text(group, "name") ? text(group, "name") : "(its own)",
+		       number(group, "world"));
+		json_array_foreach(json_object_get(group, "ranks"), k, rank)
+			print_rank(rank);
+	}
+}
+
+static void print_text(const json_t *all)
+{
+	const json_t *m = json_object_get(all, "memory"), *feed;
+	size_t i;
+
+	printf("ringfeed %s, pid %lld, %s, up %.0fs, reading with %s%s%s\n", text(all, "version"),
+	       number(all, "pid"), text(all, "socket"), seconds(all, "uptime_seconds"), text(all, "engine"),
+	       *text(all, "engine_reason") ? ": " : "", text(all, "engine_reason"));
+	printf("memory: %.1f MiB now, %.1f MiB at most, %.1f MiB planned, budget %.1f MiB; %zu workers\n",
+	       mib(m, "resident_bytes"), mib(m, "peak_bytes"), mib(m, "planned_bytes"),
+	       mib(m, "budget_bytes"), json_array_size(json_object_get(all, "workers")));
+	json_array_foreach(json_object_get(all, "feeds"), i, feed)
+		print_feed(feed);
+}
+
+int cmd_status(int argc, char **argv)
+{
+	struct rf_error error = {.text = ""};
+	struct options options;
+	json_t *all;
+	char *json;
+	int r, status;
+
+	if (!options_parse(argc, argv, &options, &status))
+		return status;
+	r = rf_status(options.socket, PATIENCE_MS, &json, &error);
+	if (r < 0) {
+		fprintf(stderr, "ringfeed: %s: %s\n", error.name, error.text);
+		return STATUS_FAILED;
+	}
+	if (options.is_json) {
+		puts(json);
+	} else {
+		all = json_loads(json, 0, NULL);
+		print_text(all);
+		json_decref(all);
+	}
+	rf_free(json);
+	return STATUS_DONE;
+}

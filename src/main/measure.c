@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* Everything is read from /proc. */
+#include "main/measure.h"
+
+#include "serve/footprint.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SAMPLE_S 0.05
+
+void measure_init(struct measure *m, const json_t *status)
+{
+	const json_t *worker;
+	size_t i;
+
+	m->core = (pid_t)json_integer_value(json_object_get(status, "pid"));
+	m->parent = (pid_t)json_integer_value(json_object_get(status, "clean_parent_pid"));
+	json_array_foreach(json_object_get(status, "workers"), i, worker)
+		if (m->n_workers < MEASURE_PIDS)
+			m->workers[m->n_workers++] =
+				(pid_t)json_integer_value(json_object_get(worker, "pid"));
+}
+
+static uint64_t memfds(pid_t pid)
+{
+	char folder[32], path[320], target[64];
+	const struct dirent *e;
+	uint64_t n = 0;
+	DIR *dir;
+
+	snprintf(folder, sizeof(folder), "/proc/%d/fd", (int)pid);
+	dir = opendir(folder);
+	while (dir && (e = readdir(dir))) {
+		struct stat st;
+		ssize_t got;
+
+		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
+		got = readlink(path, target, sizeof(target) - 1);
+		if (got <= 0)
+			continue;
+		target[got] = 0;
+		if (strncmp(target, "/memfd:ringfeed-", 16) == 0 && stat(path, &st) == 0)
+			n += (uint64_t)st.st_blocks * 512;
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+void measure_memory(struct measure *m, double now_s)
+{
+	uint64_t n;
+
+	if (now_s - m->last < SAMPLE_S)
+		return;
+	m->last = now_s;
+	n = memfds(m->core) + footprint_private(m->core) + footprint_private(m->parent);
+	for (unsigned i = 0; i < m->n_workers; i++)
+		n += footprint_private(m->workers[i]);
+	if (n > m->peak_bytes)
+		m->peak_bytes = n;
+}
+
+/* Fields 14 and 15 of /proc/PID/stat, 16 and 17 with its reaped children's. */
+static double cpu_of(pid_t pid, int has_children)
+{
+	unsigned long long user = 0, system = 0, child_user = 0, child_system = 0;
+	char path[64], text[1024], *behind;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (fd >= 0)
+		close(fd);
+	text[n > 0 ? n : 0] = 0;
+	behind = strrchr(text, ')');
+	if (!behind || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu",
+			      &user, &system, &child_user, &child_system) != 4)
+		return 0;
+	if (has_children)
+		user += child_user + child_system;
+	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+struct measure_cpu measure_cpu(const struct measure *m)
+{
+	struct measure_cpu cpu = {.core = cpu_of(m->core, 0), .workers = cpu_of(m->parent, 1)};
+
+	for (unsigned i = 0; i < m->n_workers; i++)
+		cpu.workers += cpu_of(m->workers[i], 0);
+	return cpu;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The daemon's own structures, shared by the files of this room. One loop thread owns all of it.
+ *
+ * data flow: sessions, workers and reads turn what happens into events of the core; loop.c carries
+ * out the actions that come back.
+ */
+#ifndef SERVE_DAEMON_H
+#define SERVE_DAEMON_H
+
+#include "batch/layout.h"
+#include "batch/plan.h"
+#include "batch/slots.h"
+#include "config/config.h"
+#include "core/core.h"
+#include "io/engine.h"
+#include "order/token.h"
+#include "serve/dataset.h"
+#include "serve/files.h"
+#include "serve/planning.h"
+#include "serve/serve.h"
+#include "wire.h"
+#include "worker/parent.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum {
+	SESSIONS_MAX = 128,    /* connections at once */
+	OUTBOX_MAX = 1 << 20,  /* bytes a client may leave unread */
+	CHILDREN_SHOWN = 8,    /* processes named that keep a slot quarantined */
+};
+
+/* What an epoll event is about: kind in the upper half, number in the lower. */
+enum watch { WATCH_LISTEN, WATCH_SIGNAL, WATCH_READS, WATCH_PARENT, WATCH_WORKER, WATCH_CLIENT, WATCH_EXIT };
+
+struct served_feed {
+	const struct config_feed *config;
+	struct dataset *dataset;
+	struct order_spec order;
+	struct slot_layout layout;
+	struct slots pool;
+	struct token token; /* fingerprint, seed and order hash of every token of this feed */
+};
+
+/* The daemon's side of one worker. */
+struct helper {
+	int channel; /* -1: none */
+	pid_t pid;
+	uint64_t respawn_ns; /* when to start the next one; 0: not due */
+	unsigned n_quick_deaths;
+	bool is_up;
+};
+
+struct flying_read {
+	uint32_t feed, shard;
+	int fd;
+};
+
+struct failed_read {
+	uint32_t request;
+	int result;
+};
+
+enum session_state { SESSION_NONE, SESSION_NEW, SESSION_GREETED, SESSION_ATTACHED, SESSION_ENDED };
+
+struct session {
+	enum session_state state;
+	int fd, exit_fd; /* socket; pidfd of the peer (-1: none) */
+	pid_t pid;
+	uint32_t stream, feed, serial;
+	bool has_stream; /* the core knows it until CORE_GONE */
+	bool is_leaving, has_exited;
+	bool is_slow;	 /* the outbox waits for room in the socket */
+	char *outbox;	 /* whole messages, each behind a struct outbox_head */
+	size_t n_outbox, n_sent;
+	uint64_t n_batches;
+	uint32_t n_holders; /* processes that keep its slots quarantined */
+	pid_t holders[CHILDREN_SHOWN];
+};
+
+struct daemon {
+	const struct config *config;
+	struct served_feed *feeds;
+	unsigned n_feeds, n_workers;
+	struct dataset *datasets;
+	struct planning planning;
+	struct memory staging;
+	struct worker_feed *worker_feeds;
+	struct worker_setup setup;
+	struct parent parent;
+	struct io_engine *engine;
+	struct files *files;
+	struct core *core;
+	struct helper *helpers;
+	struct session sessions[SESSIONS_MAX];
+	uint32_t stream_session[STREAMS_MAX];
+	struct flying_read reads[CORE_REQUESTS_MAX]; /* by the core's number */
+	struct failed_read failed_reads[READS_IN_FLIGHT]; /* could not even begin */
+	unsigned n_failed_reads;
+	int epoll, listener, signals, lock;
+	char socket_path[108];
+	char io_reason[600]; /* why not io_uring, or "" */
+	uint64_t started_ns, now_ns, footprint_ns, holders_ns;
+	uint64_t peak_bytes, resident_bytes;
+	int ledger;
+	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
+	bool is_ending, has_failed;
+	bool is_deaf; /* the listener is unwatched until a descriptor is free */
+};
+
+/* start.c: everything before the loop, in the order that memory and fork demand. */
+int daemon_start(struct daemon *d, const struct config *config, const struct serve_options *options,
+		 struct reason *why);
+void daemon_stop(struct daemon *d);
+
+/* loop.c */
+uint64_t monotonic_ns(void);
+int daemon_watch(struct daemon *d, int fd, uint32_t events, enum watch what, uint32_t number);
+int daemon_loop(struct daemon *d);
+/* Carries out the core's actions; after every event. */
+void daemon_act(struct daemon *d);
+
+/* workers.c */
+void workers_spawn(struct daemon *d, unsigned worker);
+void workers_news(struct daemon *d);
+void workers_answer(struct daemon *d, unsigned worker);
+void workers_task(struct daemon *d, const struct core_action *a);
+void workers_kill(struct daemon *d, unsigned worker);
+void workers_time(struct daemon *d);
+
+/* reads.c */
+void reads_start(struct daemon *d, const struct core_action *a);
+void reads_reap(struct daemon *d);
+/* Tells the core of one read that could not begin; as an event of its own. */
+void reads_failed(struct daemon *d);
+
+/* listen.c */
+int listen_open(struct daemon *d, struct reason *why);
+void listen_close(struct daemon *d);
+void listen_accept(struct daemon *d);
+
+/* session.c */
+void session_hear(struct daemon *d, uint32_t session, uint32_t events);
+void session_exited(struct daemon *d, uint32_t session);
+void session_lend(struct daemon *d, const struct core_action *a);
+void session_epoch_end(struct daemon *d, const struct core_action *a);
+void session_fail(struct daemon *d, const struct core_action *a);
+void session_gone(struct daemon *d, uint32_t stream);
+void session_close(struct daemon *d, uint32_t session);
+
+/* outbox.c: sends one message, now or when the socket has room; fd < 0: none. */
+void session_send(struct daemon *d, struct session *s, const void *message, size_t n, int fd);
+void session_flush(struct daemon *d, struct session *s);
+void session_say_failed(struct daemon *d, struct session *s, int error, const char *name,
+			const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* ledger.c */
+int ledger_open(struct daemon *d, struct reason *why);
+void ledger_write(struct daemon *d, const struct core_action *a);
+/* Where a sample is and what it is called: "SHARD, key KEY, offset N". */
+void ledger_name(const struct daemon *d, uint32_t feed, uint64_t sample, char *text, size_t n_text);
+
+/* footprint.c */
+void footprint_sample(struct daemon *d);
+/* holders.c: who keeps quarantined slots? */
+void holders_look(struct daemon *d);
+
+/* status.c: the JSON, to be freed. */
+char *status_json(struct daemon *d);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The dataset of one feed: its shards listed, indexed and laid out as samples.
+ */
+#ifndef SERVE_DATASET_H
+#define SERVE_DATASET_H
+
+#include "base/reason.h"
+#include "config/config.h"
+#include "shard/list.h"
+#include "shard/samples.h"
+
+struct dataset {
+	struct shard_list list;
+	struct samples samples;
+	uint64_t n_skipped; /* regular members that belong to no sample */
+};
+
+enum { DATASET_E_REFUSED = 1 };
+
+/* Lists, indexes (scanning what has no index, with progress) and lays out. 0, DATASET_E_REFUSED with the
+ * reason, or -errno. on_refused: called for every refused shard, or NULL. */
+int dataset_open(const struct config *config, const struct config_feed *feed,
+		 void (*on_refused)(void *context, size_t i, const char *path, const struct reason *why),
+		 struct dataset *ret, struct reason *why);
+void dataset_deinit(struct dataset *d);
+
+/* The key of a sample, from the saved index of its shard. 0, or why it cannot be read (as shard_index_key). */
+int dataset_key(const struct dataset *d, const char *cache_folder, uint32_t shard, uint64_t in_shard,
+		char *ret_key, size_t n_key);
+
+/* The order of the feed in the words of the order room. */
+struct order_spec;
+void dataset_order(const struct config_feed *feed, struct order_spec *ret);
+
+#endif

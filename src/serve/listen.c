@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The socket's path: taken under a lock file that dies with the daemon, so a stale socket needs no
+ * cleaning and a second daemon is refused by name. Only processes of the same uid (and root) are heard.
+ */
+#include "serve/daemon.h"
+
+#include "base/fault.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+/* The folder of the default path is ours to make; of a path that somebody chose, it must be there. */
+static int make_folder(const char *path, struct reason *why)
+{
+	char folder[sizeof(((struct daemon *)0)->socket_path)];
+	struct stat st;
+	char *slash;
+
+	snprintf(folder, sizeof(folder), "%s", path);
+	slash = strrchr(folder, '/');
+	if (!slash || slash == folder)
+		return 0;
+	*slash = 0;
+	if (mkdir(folder, 0700) == 0)
+		return 0;
+	if (errno != EEXIST || stat(folder, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		reason_set(why, "the folder %s of the socket cannot be made: %s", folder, strerror(errno));
+		return 1;
+	}
+	if (strstr(folder, "/ringfeed-") && st.st_uid != geteuid()) {
+		reason_set(why, "the folder %s belongs to another user (uid %u): set daemon.socket", folder,
+			   st.st_uid);
+		return 1;
+	}
+	return 0;
+}
+
+/* Is the file we locked still the one at the path? The last daemon removes it when it ends. */
+static bool is_current(int fd, const char *path)
+{
+	struct stat ours, theirs;
+
+	return fstat(fd, &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino &&
+	       ours.st_dev == theirs.st_dev;
+}
+
+static int take_lock(struct daemon *d, struct reason *why)
+{
+	char path[sizeof(d->socket_path) + 8], pid[32] = "";
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%s.lock", d->socket_path);
+	do {
+		if (d->lock >= 0)
+			close(d->lock);
+		d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (d->lock < 0) {
+			reason_set(why, "%s: %s", path, strerror(errno));
+			return 1;
+		}
+		if (flock(d->lock, LOCK_EX | LOCK_NB) < 0) {
+			n = pread(d->lock, pid, sizeof(pid) - 1, 0);
+			pid[n > 0 ? n : 0] = 0;
+			pid[strcspn(pid, "\n")] = 0;
+			reason_set(why, "another daemon (pid %s) serves %s: end it, or choose another "
+				   "daemon.socket", *pid ? pid : "unknown", d->socket_path);
+			return 1;
+		}
+	} while (!is_current(d->lock, path));
+	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (ftruncate(d->lock, 0) < 0 || pwrite(d->lock, pid, strlen(pid), 0) < 0) {
+		reason_set(why, "%s: %s", path, strerror(errno));
+		return 1;
+	}
+	return 0;
+}
+
+int listen_open(struct daemon *d, struct reason *why)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	mode_t mask;
+	int r;
+
+	if (make_folder(d->socket_path, why) || take_lock(d, why))
+		return 1;
+	d->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (d->listener < 0)
+		return fail(-errno);
+	memcpy(address.sun_path, d->socket_path, sizeof(address.sun_path));
+	unlink(d->socket_path); /* of a daemon that is dead: we hold the lock */
+	mask = umask(0177);
+	r = bind(d->listener, (struct sockaddr *)&address, sizeof(address));
+	umask(mask);
+	if (r < 0 || listen(d->listener, 64) < 0) {
+		reason_set(why, "%s: %s", d->socket_path, strerror(errno));
+		return 1;
+	}
+	return daemon_watch(d, d->listener, EPOLLIN, WATCH_LISTEN, 0);
+}
+
+void listen_close(struct daemon *d)
+{
+	char path[sizeof(d->socket_path) + 8];
+
+	if (d->listener >= 0) {
+		unlink(d->socket_path);
+		close(d->listener);
+	}
+	if (d->lock >= 0 && d->listener >= 0) {
+		snprintf(path, sizeof(path), "%s.lock", d->socket_path);
+		unlink(path);
+	}
+	if (d->lock >= 0)
+		close(d->lock);
+	d->listener = d->lock = -1;
+}
+
+static struct session *find_room(struct daemon *d)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (d->sessions[i].state == SESSION_NONE)
+			return &d->sessions[i];
+	return NULL;
+}
+
+static void identify(struct session *s)
+{
+	struct ucred peer = {0};
+	socklen_t n = sizeof(peer);
+
+	s->exit_fd = -1;
+	if (getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+		return;
+	s->pid = peer.pid;
+	n = sizeof(s->exit_fd);
+	if (getsockopt(s->fd, SOL_SOCKET, SO_PEERPIDFD, &s->exit_fd, &n) < 0) /* before Linux 6.5 */
+		s->exit_fd = peer.pid > 0 ? (int)syscall(SYS_pidfd_open, peer.pid, 0) : -1;
+	if (s->exit_fd >= 0)
+		fcntl(s->exit_fd, F_SETFD, FD_CLOEXEC);
+}
+
+static bool is_allowed(const struct session *s)
+{
+	struct ucred peer = {0};
+	socklen_t n = sizeof(peer);
+
+	return getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+	       (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static void admit(struct daemon *d, int fd)
+{
+	struct session *s = find_room(d);
+	uint32_t number;
+
+	if (!s) {
+		log_warn("serve", "a client is turned away: %d connections are open", SESSIONS_MAX);
+		close(fd);
+		return;
+	}
+	number = (uint32_t)(s - d->sessions);
+	*s = (struct session){.state = SESSION_NEW, .fd = fd, .exit_fd = -1};
+	if (!is_allowed(s)) {
+		session_say_failed(d, s, EPERM, "Refused", "this daemon serves uid %u only", geteuid());
+		session_close(d, number);
+		return;
+	}
+	identify(s);
+	if (daemon_watch(d, fd, EPOLLIN | EPOLLRDHUP, WATCH_CLIENT, number) < 0 ||
+	    (s->exit_fd >= 0 && daemon_watch(d, s->exit_fd, EPOLLIN, WATCH_EXIT, number) < 0))
+		session_close(d, number);
+}
+
+void listen_accept(struct daemon *d)
+{
+	int fd = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0) {
+		admit(d, fd);
+	} else if (errno == EMFILE || errno == ENFILE) {
+		/* The listener stays readable: look away until a connection ends. */
+		epoll_ctl(d->epoll, EPOLL_CTL_DEL, d->listener, NULL);
+		d->is_deaf = true;
+		log_warn("serve", "no descriptor is left for a new client");
+	}
+}

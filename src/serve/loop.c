@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The loop: wait, turn what happened into events, carry out the actions. Nothing in it blocks but
+ * epoll_wait.
+ */
+#include "serve/daemon.h"
+
+#include "base/fault.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EVENTS = 64, TICK_NS = 100000000 /* 100 ms: footprint, respawns */ };
+
+uint64_t monotonic_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+int daemon_watch(struct daemon *d, int fd, uint32_t events, enum watch what, uint32_t number)
+{
+	struct epoll_event e = {.events = events, .data.u64 = (uint64_t)what << 32 | number};
+
+	if (epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &e) == 0)
+		return 0;
+	return fail(-errno);
+}
+
+static void carry_out(struct daemon *d)
+{
+	struct core_action a;
+
+	while (core_next(d->core, &a)) {
+		switch (a.kind) {
+		case CORE_READ:
+			reads_start(d, &a);
+			break;
+		case CORE_TASK:
+			workers_task(d, &a);
+			break;
+		case CORE_KILL_WORKER:
+			workers_kill(d, a.task.worker);
+			break;
+		case CORE_LEND:
+			session_lend(d, &a);
+			break;
+		case CORE_EPOCH_END:
+			session_epoch_end(d, &a);
+			break;
+		case CORE_FAIL:
+			session_fail(d, &a);
+			break;
+		case CORE_BAD:
+			ledger_write(d, &a);
+			break;
+		case CORE_GONE:
+			session_gone(d, a.stream);
+			break;
+		}
+	}
+}
+
+void daemon_act(struct daemon *d)
+{
+	carry_out(d);
+	while (d->n_failed_reads) {
+		reads_failed(d);
+		carry_out(d);
+	}
+}
+
+static void take_signal(struct daemon *d)
+{
+	struct signalfd_siginfo info;
+
+	if (read(d->signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGHUP) {
+		log_info("serve", "SIGHUP: this version reloads nothing while it runs");
+		return;
+	}
+	if (d->is_ending)
+		_exit(1); /* the second one: at once */
+	log_info("serve", "ending on signal %u", info.ssi_signo);
+	d->is_ending = true;
+}
+
+static void handle(struct daemon *d, const struct epoll_event *e)
+{
+	uint32_t number = (uint32_t)e->data.u64;
+
+	switch ((enum watch)(e->data.u64 >> 32)) {
+	case WATCH_LISTEN:
+		listen_accept(d);
+		break;
+	case WATCH_SIGNAL:
+		take_signal(d);
+		break;
+	case WATCH_READS:
+		reads_reap(d);
+		break;
+	case WATCH_PARENT:
+		workers_news(d);
+		break;
+	case WATCH_WORKER:
+		workers_answer(d, number);
+		break;
+	case WATCH_CLIENT:
+		session_hear(d, number, e->events);
+		break;
+	case WATCH_EXIT:
+		session_exited(d, number);
+		break;
+	}
+}
+
+static void tick(struct daemon *d)
+{
+	if (d->now_ns >= core_deadline(d->core)) {
+		core_on_time(d->core, d->now_ns);
+		daemon_act(d);
+	}
+	workers_time(d);
+	if (d->now_ns - d->footprint_ns >= TICK_NS)
+		footprint_sample(d);
+	holders_look(d);
+}
+
+static int until_next(const struct daemon *d)
+{
+	uint64_t deadline = core_deadline(d->core), tick_at = d->footprint_ns + TICK_NS;
+
+	if (deadline > tick_at)
+		deadline = tick_at;
+	return deadline <= d->now_ns ? 0 : (int)((deadline - d->now_ns) / 1000000 + 1);
+}
+
+int daemon_loop(struct daemon *d)
+{
+	struct epoll_event events[EVENTS];
+
+	while (!d->is_ending) {
+		int n;
+
+		io_engine_flush(d->engine);
+		d->now_ns = monotonic_ns();
+		n = epoll_wait(d->epoll, events, EVENTS, until_next(d));
+		if (n < 0 && errno != EINTR)
+			return fail(-errno);
+		d->now_ns = monotonic_ns();
+		for (int i = 0; i < n; i++)
+			handle(d, &events[i]);
+		tick(d);
+	}
+	return 0;
+}

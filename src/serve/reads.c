@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* The core's reads through the engine, each on a file that is still the one of the index. */
+#include "serve/daemon.h"
+
+#include <assert.h>
+
+enum { BATCH = 32 };
+
+static void done(struct daemon *d, uint32_t request, int64_t n_bytes, bool is_changed)
+{
+	core_on_read(d->core, d->now_ns, request, n_bytes, is_changed);
+	daemon_act(d);
+}
+
+void reads_start(struct daemon *d, const struct core_action *a)
+{
+	struct served_feed *f = &d->feeds[a->read.feed];
+	struct io_request request = {
+		.id = a->read.request, .offset = a->read.offset, .n_bytes = a->read.n_bytes,
+		.into = (char *)d->staging.base + a->read.into,
+	};
+	int r;
+
+	assert(a->read.request < CORE_REQUESTS_MAX);
+	r = files_get(d->files, a->read.feed, &f->dataset->samples, a->read.shard, f->config->is_direct,
+		      &request.fd);
+	if (r) {
+		/* An event in the middle of the core's actions has to wait for their end. */
+		d->failed_reads[d->n_failed_reads].request = a->read.request;
+		d->failed_reads[d->n_failed_reads++].result = r;
+		return;
+	}
+	d->reads[a->read.request].feed = a->read.feed;
+	d->reads[a->read.request].shard = a->read.shard;
+	d->reads[a->read.request].fd = request.fd;
+	io_engine_submit(d->engine, &request);
+}
+
+void reads_failed(struct daemon *d)
+{
+	struct failed_read f = d->failed_reads[--d->n_failed_reads];
+	bool is_changed = f.result == FILES_E_CHANGED;
+
+	core_on_read(d->core, d->now_ns, f.request, is_changed ? 0 : f.result, is_changed);
+}
+
+void reads_reap(struct daemon *d)
+{
+	struct io_done list[BATCH];
+	unsigned n;
+
+	do {
+		n = io_engine_reap(d->engine, list, BATCH);
+		for (unsigned i = 0; i < n; i++) {
+			uint32_t request = (uint32_t)list[i].id;
+			const struct samples *samples =
+				&d->feeds[d->reads[request].feed].dataset->samples;
+			bool is_changed = files_put(d->files, d->reads[request].fd, samples,
+						    d->reads[request].shard);
+
+			done(d, request, list[i].n_bytes, is_changed && list[i].n_bytes >= 0);
+		}
+	} while (n == BATCH);
+}

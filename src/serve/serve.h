@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* The daemon, as the commands see it. */
+#ifndef SERVE_SERVE_H
+#define SERVE_SERVE_H
+
+#include "base/reason.h"
+#include "config/config.h"
+
+enum {
+	SERVE_E_REFUSED = 1, /* the reason says why it cannot start, and what would be right */
+	SERVE_E_FAILED,	     /* it ran, and had to end */
+};
+
+struct serve_options {
+	const char *socket; /* over the config's; NULL: the config's, else the default */
+	int ready_fd;	    /* a byte is written and it is closed when the daemon is ready; -1: none */
+};
+
+/* Starts, says READY, runs until SIGTERM or SIGINT. Call before any thread exists. 0, SERVE_E_…, or -errno. */
+int serve_run(const struct config *config, const struct serve_options *options, struct reason *why);
+
+#endif

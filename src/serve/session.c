@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * One client: what it says becomes an event of the core, what the core decides becomes a message. Every
+ * packet is checked for type, exact size and place in the conversation; nonsense ends that client's
+ * connection and touches nobody else.
+ */
+#include "serve/daemon.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { PACKETS_A_TURN = 32 }; /* so that no client keeps the loop for itself */
+
+static uint32_t number_of(const struct daemon *d, const struct session *s)
+{
+	return (uint32_t)(s - d->sessions);
+}
+
+static struct session *session_of(struct daemon *d, uint32_t stream)
+{
+	return &d->sessions[d->stream_session[stream]];
+}
+
+/* ---- the end ---- */
+
+static void forget(struct session *s)
+{
+	if (s->exit_fd >= 0)
+		close(s->exit_fd);
+	free(s->outbox);
+	*s = (struct session){.state = SESSION_NONE, .fd = -1, .exit_fd = -1};
+}
+
+/* Closes the socket; the session lives on while the core holds slots back on its behalf. */
+void session_close(struct daemon *d, uint32_t session)
+{
+	struct session *s = &d->sessions[session];
+
+	if (s->state == SESSION_NONE || s->fd < 0)
+		return;
+	close(s->fd);
+	s->fd = -1;
+	free(s->outbox);
+	s->outbox = NULL;
+	s->n_outbox = s->n_sent = 0;
+	if (d->is_deaf) {
+		d->is_deaf = false;
+		daemon_watch(d, d->listener, EPOLLIN, WATCH_LISTEN, 0);
+	}
+	if (!s->has_stream) {
+		forget(s);
+		return;
+	}
+	s->state = SESSION_ENDED;
+	core_on_hangup(d->core, d->now_ns, s->stream);
+	daemon_act(d);
+	if (s->has_stream && s->exit_fd < 0 && !s->has_exited) {
+		/* Its death cannot be seen (another PID namespace): hang-up alone decides. */
+		core_on_exit(d->core, d->now_ns, s->stream);
+		daemon_act(d);
+	}
+}
+
+void session_exited(struct daemon *d, uint32_t session)
+{
+	struct session *s = &d->sessions[session];
+	struct pollfd p = {.fd = s->exit_fd, .events = POLLIN};
+
+	/* The event may be of a session that ended in this same round. */
+	if (s->state == SESSION_NONE || s->exit_fd < 0 || poll(&p, 1, 0) <= 0)
+		return;
+	close(s->exit_fd);
+	s->exit_fd = -1;
+	s->has_exited = true;
+	if (!s->has_stream)
+		return; /* its hang-up comes by itself */
+	core_on_exit(d->core, d->now_ns, s->stream);
+	daemon_act(d);
+}
+
+void session_gone(struct daemon *d, uint32_t stream)
+{
+	struct session *s = session_of(d, stream);
+
+	s->has_stream = false;
+	if (s->fd < 0)
+		forget(s);
+}
+
+/* ---- what clients say ---- */
+
+static void nonsense(struct daemon *d, struct session *s, const char *what)
+{
+	session_say_failed(d, s, EPROTO, "ProtocolError", "%s", what);
+	session_close(d, number_of(d, s));
+}
+
+static void take_hello(struct daemon *d, struct session *s, const struct wire_HELLO *m)
+{
+	struct wire_WELCOME reply = {.head = {WIRE_WELCOME, sizeof(reply)}, .version = WIRE_VERSION,
+				     .pid = (uint32_t)getpid()};
+
+	if (m->magic != WIRE_MAGIC) {
+		nonsense(d, s, "this is no ringfeed client");
+		return;
+	}
+	if (m->version != WIRE_VERSION) {
+		session_say_failed(d, s, EPROTONOSUPPORT, "VersionMismatch",
+				   "the client is ringfeed %.31s (protocol %u), the daemon %s (protocol %u): "
+				   "install the same release on both sides", m->release, m->version,
+				   RINGFEED_VERSION, WIRE_VERSION);
+		session_close(d, number_of(d, s));
+		return;
+	}
+	snprintf(reply.release, sizeof(reply.release), "%s", RINGFEED_VERSION);
+	s->state = SESSION_GREETED;
+	session_send(d, s, &reply, sizeof(reply), -1);
+}
+
+static void token_at(const struct served_feed *f, uint64_t epoch, uint64_t position, uint64_t bad,
+		     char *ret, size_t n_ret)
+{
+	struct token t = f->token;
+	char text[TOKEN_MAX];
+
+	t.epoch = epoch;
+	t.position = position;
+	t.bad = bad;
+	token_format(&t, text);
+	snprintf(ret, n_ret, "%s", text);
+}
+
+/* Where a token says to go on, or {epoch, 0} without one. 0, or 1 once the client was told. */
+static int read_token(struct daemon *d, struct session *s, const struct served_feed *f, const char *text,
+		      struct token *ret)
+{
+	struct reason why = {{0}};
+	int r;
+
+	if (!*text)
+		return 0;
+	r = token_parse(text, ret, &why);
+	if (r == 0)
+		r = token_fits(ret, f->token.fingerprint, &f->order, f->dataset->samples.n_samples, &why);
+	if (r == 0)
+		return 0;
+	session_say_failed(d, s, EINVAL, r == TOKEN_E_VERSION ? "VersionMismatch" : "TokenError", "%s",
+			   why.text);
+	return 1;
+}
+
+static uint64_t pass_length(struct daemon *d, uint32_t stream)
+{
+	struct core_stream_view v;
+
+	core_view_stream(d->core, stream, &v);
+	return v.n_batches;
+}
+
+static void send_shape(struct daemon *d, struct session *s, const struct served_feed *f)
+{
+	const struct pipeline *p = &f->config->pipeline;
+	uint32_t slots[CORE_STREAM_SLOTS_MAX];
+	unsigned n = core_stream_slots(d->core, s->stream, slots, CORE_STREAM_SLOTS_MAX);
+
+	for (unsigned i = 0; i < p->n_fields; i++) {
+		const struct field *field = &p->fields[i];
+		struct wire_FIELD m = {.head = {WIRE_FIELD, sizeof(m)}, .dtype = field->dtype,
+				       .n_dims = field->n_dims, .dim0 = field->dims[0],
+				       .dim1 = field->dims[1], .dim2 = field->dims[2],
+				       .dim3 = field->dims[3], .at = f->layout.field_at[i],
+				       .row_bytes = f->layout.row_bytes[i]};
+
+		memcpy(m.name, field->name, sizeof(m.name));
+		session_send(d, s, &m, sizeof(m), -1);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct wire_SLOT m = {.head = {WIRE_SLOT, sizeof(m)}, .slot = i,
+				      .n_bytes = f->layout.n_bytes};
+
+		session_send(d, s, &m, sizeof(m), f->pool.list[slots[i]].fd);
+	}
+}
+
+static void attached(struct daemon *d, struct session *s, const struct served_feed *f,
+		     const struct token *at)
+{
+	struct wire_ATTACHED m = {
+		.head = {WIRE_ATTACHED, sizeof(m)}, .n_fields = f->config->pipeline.n_fields,
+		.n_slots = core_stream_slots(d->core, s->stream, NULL, 0), .n_rows = f->layout.n_rows,
+		.slot_bytes = f->layout.n_bytes, .index_at = f->layout.index_at,
+		.position_at = f->layout.position_at, .valid_at = f->layout.valid_at,
+		.n_samples = f->dataset->samples.n_samples, .n_batches = pass_length(d, s->stream),
+		.epoch = at->epoch, .position = at->position,
+	};
+
+	token_at(f, at->epoch, at->position, at->bad, m.token, sizeof(m.token));
+	session_send(d, s, &m, sizeof(m), -1);
+	send_shape(d, s, f);
+}
+
+static void list_feeds(const struct daemon *d, char *text, size_t n_text)
+{
+	size_t n = 0;
+
+	*text = 0;
+	for (unsigned i = 0; i < d->n_feeds && n < n_text; i++)
+		n += (size_t)snprintf(text + n, n_text - n, "%s%s", i ? ", " : "", d->feeds[i].config->name);
+}
+
+static void take_attach(struct daemon *d, struct session *s, const struct wire_ATTACH *m)
+{
+	struct core_attach a = {.group = m->group, .rank = m->rank, .world = m->world,
+				.local_world = m->local_world, .credit = m->credit,
+				.generation = m->generation};
+	const struct served_feed *f = NULL;
+	struct reason why = {{0}};
+	struct token at = {0};
+	char names[300];
+
+	for (unsigned i = 0; i < d->n_feeds; i++)
+		if (strcmp(d->feeds[i].config->name, m->feed) == 0) {
+			f = &d->feeds[i];
+			a.feed = i;
+		}
+	if (!f) {
+		list_feeds(d, names, sizeof(names));
+		session_say_failed(d, s, ENOENT, "Refused", "there is no feed %.63s; there is %s", m->feed, names);
+		session_close(d, number_of(d, s));
+		return;
+	}
+	if (read_token(d, s, f, m->token, &at)) {
+		session_close(d, number_of(d, s));
+		return;
+	}
+	a.epoch = at.epoch;
+	a.position = at.position;
+	a.bad = at.bad;
+	if (core_on_attach(d->core, d->now_ns, &a, &s->stream, &why)) {
+		session_say_failed(d, s, EBUSY, "Refused", "%s", why.text);
+		session_close(d, number_of(d, s));
+		daemon_act(d); /* an older generation may have been told to go */
+		return;
+	}
+	s->state = SESSION_ATTACHED;
+	s->feed = a.feed;
+	s->has_stream = true;
+	d->stream_session[s->stream] = number_of(d, s);
+	log_info("serve", "pid %d is rank %u of %u of group '%s' on feed %s, from epoch %llu position %llu",
+		 s->pid, m->rank, m->world, m->group, f->config->name, (unsigned long long)at.epoch,
+		 (unsigned long long)at.position);
+	attached(d, s, f, &at);
+	daemon_act(d);
+}
+
+static void take_release(struct daemon *d, struct session *s, const struct wire_RELEASE *m)
+{
+	if (!core_on_release(d->core, d->now_ns, s->stream, m->lease)) {
+		daemon_act(d);
+		nonsense(d, s, "a batch was released that is not lent");
+		return;
+	}
+	daemon_act(d);
+}
+
+static void take_seek(struct daemon *d, struct session *s, const struct wire_SEEK *m)
+{
+	const struct served_feed *f = &d->feeds[s->feed];
+	struct wire_SOUGHT reply = {.head = {WIRE_SOUGHT, sizeof(reply)}, .serial = m->serial};
+	struct token at = {.epoch = m->epoch};
+
+	if (read_token(d, s, f, m->token, &at)) {
+		session_close(d, number_of(d, s));
+		return;
+	}
+	core_on_seek(d->core, d->now_ns, s->stream, m->serial, at.epoch, at.position, at.bad);
+	reply.epoch = at.epoch;
+	reply.position = at.position;
+	reply.n_batches = pass_length(d, s->stream);
+	token_at(f, at.epoch, at.position, at.bad, reply.token, sizeof(reply.token));
+	session_send(d, s, &reply, sizeof(reply), -1);
+	daemon_act(d);
+}
+
+static void send_status(struct daemon *d, struct session *s)
+{
+	struct wire_STATUS_TEXT m = {.head = {WIRE_STATUS_TEXT, sizeof(m)}};
+	char *json = status_json(d);
+	size_t n = json ? strlen(json) : 0, at = 0;
+
+	do {
+		size_t part = n - at < sizeof(m.text) ? n - at : sizeof(m.text);
+
+		memset(m.text, 0, sizeof(m.text));
+		if (part)
+			memcpy(m.text, json + at, part);
+		at += part;
+		m.n_bytes = (uint32_t)part;
+		m.is_last = at == n;
+		session_send(d, s, &m, sizeof(m), -1);
+	} while (at < n);
+	free(json);
+}
+
+/* The texts of a message end in a zero: what is behind it is ignored. */
+static bool texts_end(const char *text, size_t n)
+{
+	return memchr(text, 0, n) != NULL;
+}
+
+static void take_message(struct daemon *d, struct session *s, const struct wire_head *head)
+{
+	const struct wire_ATTACH *attach = (const void *)head;
+	const struct wire_SEEK *seek = (const void *)head;
+
+	switch (head->type) {
+	case WIRE_HELLO:
+		if (s->state != SESSION_NEW)
+			break;
+		take_hello(d, s, (const void *)head);
+		return;
+	case WIRE_ATTACH:
+		if (s->state != SESSION_GREETED || !texts_end(attach->feed, sizeof(attach->feed)) ||
+		    !texts_end(attach->group, sizeof(attach->group)) ||
+		    !texts_end(attach->token, sizeof(attach->token)))
+			break;
+		take_attach(d, s, attach);
+		return;
+	case WIRE_RELEASE:
+		if (!s->has_stream)
+			break;
+		take_release(d, s, (const void *)head);
+		return;
+	case WIRE_SEEK:
+		if (s->state != SESSION_ATTACHED || s->is_leaving ||
+		    !texts_end(seek->token, sizeof(seek->token)))
+			break;
+		take_seek(d, s, seek);
+		return;
+	case WIRE_STATUS:
+		if (s->state == SESSION_NEW)
+			break;
+		send_status(d, s);
+		return;
+	case WIRE_DETACH:
+		if (s->state != SESSION_ATTACHED || s->is_leaving)
+			break;
+		s->is_leaving = true;
+		core_on_detach(d->core, d->now_ns, s->stream);
+		daemon_act(d);
+		return;
+	default:
+		break;
+	}
+	nonsense(d, s, "that message has no place here");
+}
+
+void session_hear(struct daemon *d, uint32_t session, uint32_t events)
+{
+	struct session *s = &d->sessions[session];
+	union {
+		struct wire_head head;
+		struct wire_ATTACH attach;
+		char bytes[4096];
+	} in;
+
+	if (s->state == SESSION_NONE || s->fd < 0)
+		return; /* an event of a socket closed in this same round */
+	if (events & EPOLLOUT)
+		session_flush(d, s);
+	for (unsigned i = 0; i < PACKETS_A_TURN && s->fd >= 0; i++) {
+		ssize_t n = recv(s->fd, &in, sizeof(in), MSG_DONTWAIT);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			session_close(d, session);
+			return;
+		}
+		if ((size_t)n < sizeof(in.head) || in.head.n_bytes != (size_t)n ||
+		    wire_bytes(in.head.type) != (size_t)n) {
+			nonsense(d, s, "that is no message of this protocol");
+			return;
+		}
+		take_message(d, s, &in.head);
+	}
+}
+
+/* ---- what the core decides ---- */
+
+/* The client knows its slots by their place in the list that it got at attach. */
+static uint32_t own_number(const struct daemon *d, uint32_t stream, uint32_t slot)
+{
+	uint32_t slots[CORE_STREAM_SLOTS_MAX], i = 0;
+
+	core_stream_slots(d->core, stream, slots, CORE_STREAM_SLOTS_MAX);
+	while (slots[i] != slot)
+		i++;
+	return i;
+}
+
+void session_lend(struct daemon *d, const struct core_action *a)
+{
+	struct session *s = session_of(d, a->stream);
+	struct wire_BATCH m = {
+		.head = {WIRE_BATCH, sizeof(m)}, .slot = own_number(d, a->stream, a->lend.slot), .n_rows = a->lend.n_rows,
+		.serial = a->lend.serial, .lease = a->lend.lease, .epoch = a->lend.epoch,
+		.step = a->lend.step, .read_ns = a->lend.waits_ns[CORE_WAIT_READ],
+		.decode_ns = a->lend.waits_ns[CORE_WAIT_DECODE],
+		.slots_ns = a->lend.waits_ns[CORE_WAIT_SLOTS],
+		.trainer_ns = a->lend.waits_ns[CORE_WAIT_TRAINER],
+	};
+
+	token_at(&d->feeds[s->feed], a->lend.epoch_after, a->lend.position_after, a->lend.bad, m.token,
+		 sizeof(m.token));
+	s->n_batches++;
+	session_send(d, s, &m, sizeof(m), -1);
+}
+
+void session_epoch_end(struct daemon *d, const struct core_action *a)
+{
+	struct session *s = session_of(d, a->stream);
+	struct wire_EPOCH_END m = {.head = {WIRE_EPOCH_END, sizeof(m)}, .serial = a->lend.serial,
+				   .epoch = a->lend.epoch};
+
+	token_at(&d->feeds[s->feed], a->lend.epoch_after, 0, 0, m.token, sizeof(m.token));
+	session_send(d, s, &m, sizeof(m), -1);
+}
+
+void session_fail(struct daemon *d, const struct core_action *a)
+{
+	struct session *s = session_of(d, a->stream);
+	const struct served_feed *f = &d->feeds[a->bad.feed];
+	const char *text = *a->bad.detail ? a->bad.detail : cause_text(a->bad.cause);
+	char where[400] = "";
+
+	if (a->bad.failure != CORE_FAIL_TOO_MANY_BAD && a->bad.failure != CORE_FAIL_REPLACED)
+		ledger_name(d, a->bad.feed, a->bad.sample, where, sizeof(where));
+	switch (a->bad.failure) {
+	case CORE_FAIL_BAD_SAMPLE:
+		session_say_failed(d, s, EILSEQ, "BadSample", "%s: %s (%s); bad_samples.policy is fail", where,
+				   cause_name(a->bad.cause), text);
+		break;
+	case CORE_FAIL_NO_SUBSTITUTE:
+		session_say_failed(d, s, EILSEQ, "BadSample", "position %llu: its sample and eight substitutes "
+				   "are bad, the last one %s: %s (%s)", (unsigned long long)a->bad.position,
+				   where, cause_name(a->bad.cause), text);
+		break;
+	case CORE_FAIL_TOO_MANY_BAD:
+		session_say_failed(d, s, EILSEQ, "TooManyBadSamples", "%llu samples of epoch %llu of feed %s are "
+				   "bad, bad_samples.limit allows %llu: see the ledger or `ringfeed status`",
+				   (unsigned long long)a->bad.count, (unsigned long long)a->bad.epoch,
+				   f->config->name, (unsigned long long)a->bad.allowed);
+		break;
+	case CORE_FAIL_STORAGE:
+		session_say_failed(d, s, EIO, "StorageError", "%s: %s%s%s; bad_samples.transient is fail", where,
+				   cause_text(a->bad.cause), a->bad.error ? ": " : "",
+				   a->bad.error ? strerror(a->bad.error) : "");
+		break;
+	case CORE_FAIL_CHANGED:
+		session_say_failed(d, s, ESTALE, "ShardChanged", "%s: the shard is not the one that was indexed: "
+				   "start the daemon again to index it anew", where);
+		break;
+	case CORE_FAIL_REPLACED:
+		session_say_failed(d, s, ECANCELED, "Refused", "a newer restart of this group took its place");
+		break;
+	}
+	log_error("feed", "%s: session of pid %d has failed%s%s", f->config->name, s->pid,
+		  *where ? " on " : "", where);
+}

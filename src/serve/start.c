@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The start, in the order that memory and fork demand: datasets (whose engine is gone again when they
+ * are open), plan, checks against the machine, memory, the clean parent; only then the ring, the
+ * core, the socket, the workers. Ready is said when the first worker is up.
+ */
+#include "serve/daemon.h"
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "batch/machine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { OPEN_SHARDS_MAX = 256 };
+
+/* ---- before the fork ---- */
+
+static int open_datasets(struct daemon *d, struct reason *why)
+{
+	d->n_feeds = (unsigned)d->config->n_feeds;
+	d->feeds = calloc(d->n_feeds, sizeof(*d->feeds));
+	d->datasets = calloc(d->n_feeds, sizeof(*d->datasets));
+	d->worker_feeds = calloc(d->n_feeds, sizeof(*d->worker_feeds));
+	if (!d->feeds || !d->datasets || !d->worker_feeds)
+		return fail(-ENOMEM);
+	for (unsigned i = 0; i < d->n_feeds; i++) {
+		struct served_feed *f = &d->feeds[i];
+		int r;
+
+		f->config = &d->config->feeds[i];
+		f->dataset = &d->datasets[i];
+		r = dataset_open(d->config, f->config, NULL, f->dataset, why);
+		if (r)
+			return r;
+		dataset_order(f->config, &f->order);
+		f->token.seed = f->order.seed;
+		f->token.order_hash = token_order_hash(&f->order);
+		memcpy(f->token.fingerprint, f->dataset->samples.fingerprint, sizeof(f->token.fingerprint));
+		log_info("serve", "feed %s: %llu samples in %zu shards", f->config->name,
+			 (unsigned long long)f->dataset->samples.n_samples, f->dataset->samples.n_shards);
+	}
+	return 0;
+}
+
+static void print_plan(const struct plan *plan)
+{
+	int width = plan_name_width(plan);
+	char line[300], total[32], budget[32];
+
+	for (size_t i = 0; i < plan->n_lines; i++) {
+		plan_line_print(&plan->lines[i], width, line, sizeof(line));
+		log_info("memory", "%s", line);
+	}
+	plan_bytes_print(plan->total, total, sizeof(total));
+	plan_bytes_print(plan->memory, budget, sizeof(budget));
+	log_info("memory", "%s of %s planned", total, budget);
+}
+
+static int plan_memory(struct daemon *d, struct reason *why)
+{
+	struct machine_limit limit;
+	int r = planning_make(d->config, d->datasets, &d->planning, why);
+
+	if (r)
+		return r;
+	print_plan(&d->planning.plan);
+	d->n_workers = d->planning.n_workers;
+	log_info("serve", "%u workers (%s)", d->n_workers, d->planning.workers_text);
+	machine_memory("", &limit);
+	return machine_check_memory(&limit, d->planning.plan.total, why) ? SERVE_E_REFUSED : 0;
+}
+
+static int make_memory(struct daemon *d)
+{
+	int r = memory_new("ringfeed-staging", d->planning.staging_bytes, &d->staging);
+
+	for (unsigned i = 0; r == 0 && i < d->n_feeds; i++) {
+		struct served_feed *f = &d->feeds[i];
+
+		f->layout = d->planning.layouts[i];
+		r = slots_init(d->planning.core_feeds[i].n_slots, f->layout.n_bytes, &f->pool);
+		d->worker_feeds[i] = (struct worker_feed){
+			.pipeline = &f->config->pipeline, .layout = f->layout, .slots = f->pool.list,
+			.n_slots = f->pool.n};
+	}
+	d->setup = (struct worker_setup){.feeds = d->worker_feeds, .n_feeds = d->n_feeds,
+					 .staging = d->staging, .scratch_bytes = SCRATCH_BYTES};
+	return r;
+}
+
+static void raise_descriptors(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+/* ---- after it ---- */
+
+static int open_engine(struct daemon *d, struct reason *why)
+{
+	struct reason refused = {{0}};
+	int r = io_engine_new((enum io_kind)d->config->daemon.io, READS_IN_FLIGHT, &d->staging, &d->engine,
+			      &refused);
+
+	if (r < 0) {
+		*why = refused;
+		return *refused.text ? SERVE_E_REFUSED : r;
+	}
+	snprintf(d->io_reason, sizeof(d->io_reason), "%s", refused.text);
+	if (*refused.text)
+		log_warn("io", "reading with threads: %s", refused.text);
+	return daemon_watch(d, io_engine_fd(d->engine), EPOLLIN, WATCH_READS, 0);
+}
+
+static int open_signals(struct daemon *d)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	d->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (d->signals < 0)
+		return fail(-errno);
+	return daemon_watch(d, d->signals, EPOLLIN, WATCH_SIGNAL, 0);
+}
+
+static int start_workers(struct daemon *d)
+{
+	d->helpers = calloc(d->n_workers, sizeof(*d->helpers));
+	if (!d->helpers)
+		return fail(-ENOMEM);
+	for (unsigned i = 0; i < d->n_workers; i++)
+		d->helpers[i].channel = -1;
+	for (unsigned i = 0; i < d->n_workers; i++)
+		workers_spawn(d, i);
+	return daemon_watch(d, d->parent.fd, EPOLLIN, WATCH_PARENT, 0);
+}
+
+static int choose_socket(struct daemon *d, const struct serve_options *options, struct reason *why)
+{
+	const char *path = options->socket ? options->socket : d->config->daemon.socket;
+	char standard[4096];
+
+	if (!path) {
+		if (config_default_socket(standard, sizeof(standard)) < 0)
+			return fail(-ENAMETOOLONG);
+		path = standard;
+	}
+	if (strlen(path) >= sizeof(d->socket_path)) {
+		reason_set(why, "daemon.socket: %s is %zu bytes long, a socket's path may have %zu", path,
+			   strlen(path), sizeof(d->socket_path) - 1);
+		return SERVE_E_REFUSED;
+	}
+	snprintf(d->socket_path, sizeof(d->socket_path), "%s", path);
+	return 0;
+}
+
+static int open_all(struct daemon *d, struct reason *why)
+{
+	int r = open_engine(d, why);
+
+	if (r == 0)
+		r = core_new(&d->planning.spec, &d->core);
+	if (r == 0)
+		r = files_new(OPEN_SHARDS_MAX, &d->files);
+	if (r == 0)
+		r = open_signals(d);
+	if (r == 0)
+		r = ledger_open(d, why);
+	if (r == 0)
+		r = start_workers(d);
+	return r;
+}
+
+int daemon_start(struct daemon *d, const struct config *config, const struct serve_options *options,
+		 struct reason *why)
+{
+	int r;
+
+	d->config = config;
+	d->epoll = d->listener = d->signals = d->lock = d->ledger = -1;
+	d->staging.fd = d->parent.fd = -1;
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		d->sessions[i].fd = d->sessions[i].exit_fd = -1;
+	d->started_ns = d->now_ns = monotonic_ns();
+	raise_descriptors();
+	r = choose_socket(d, options, why);
+	if (r)
+		return r;
+	d->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (d->epoll < 0)
+		return fail(-errno);
+	r = listen_open(d, why); /* first: two daemons must not both index and plan */
+	if (r == 0)
+		r = open_datasets(d, why);
+	if (r == 0)
+		r = plan_memory(d, why);
+	if (r == 0)
+		r = make_memory(d);
+	if (r == 0)
+		r = parent_start(&d->setup, d->n_workers, &d->parent);
+	return r ? r : open_all(d, why);
+}
+
+void daemon_stop(struct daemon *d)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (d->sessions[i].fd >= 0)
+			close(d->sessions[i].fd);
+	listen_close(d);
+	for (unsigned i = 0; d->helpers && i < d->n_workers; i++)
+		if (d->helpers[i].channel >= 0)
+			close(d->helpers[i].channel);
+	parent_end(&d->parent);
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		free(d->sessions[i].outbox);
+	free(d->helpers);
+	d->engine = io_engine_free(d->engine);
+	d->core = core_free(d->core);
+	d->files = files_free(d->files);
+	memory_deinit(&d->staging);
+	for (unsigned i = 0; i < d->n_feeds; i++) {
+		slots_deinit(&d->feeds[i].pool);
+		dataset_deinit(&d->datasets[i]);
+	}
+	planning_deinit(&d->planning);
+	free(d->feeds);
+	free(d->datasets);
+	free(d->worker_feeds);
+	if (d->signals >= 0)
+		close(d->signals);
+	if (d->ledger >= 0)
+		close(d->ledger);
+	if (d->epoll >= 0)
+		close(d->epoll);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The daemon's side of the workers: channels, tasks out, answers in, and a new worker for every one that
+ * dies. One that dies again and again as soon as it starts is started ever later, up to a second.
+ */
+#include "serve/daemon.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { RESPAWN_LEAST_MS = 5, RESPAWN_MOST_MS = 1000 };
+
+void workers_spawn(struct daemon *d, unsigned worker)
+{
+	struct helper *h = &d->helpers[worker];
+
+	h->respawn_ns = 0;
+	if (parent_spawn(&d->parent, worker, &h->channel) < 0 ||
+	    daemon_watch(d, h->channel, EPOLLIN, WATCH_WORKER, worker) < 0) {
+		log_error("worker", "worker %u cannot be started: %s", worker, strerror(errno));
+		if (h->channel >= 0)
+			close(h->channel);
+		h->channel = -1;
+		h->respawn_ns = d->now_ns + UINT64_C(1000000) * RESPAWN_MOST_MS;
+	}
+}
+
+static void lost(struct daemon *d, unsigned worker)
+{
+	struct helper *h = &d->helpers[worker];
+	uint64_t wait_ms = RESPAWN_LEAST_MS;
+
+	close(h->channel);
+	h->channel = -1;
+	h->n_quick_deaths = h->is_up ? 0 : h->n_quick_deaths + 1;
+	for (unsigned i = 0; i < h->n_quick_deaths && wait_ms < RESPAWN_MOST_MS; i++)
+		wait_ms *= 2;
+	h->respawn_ns = d->now_ns + wait_ms * 1000000;
+	h->pid = 0;
+	if (!h->is_up)
+		return;
+	h->is_up = false;
+	core_on_worker_dead(d->core, d->now_ns, worker);
+	daemon_act(d);
+}
+
+void workers_time(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->n_workers; i++)
+		if (d->helpers[i].respawn_ns && d->helpers[i].respawn_ns <= d->now_ns)
+			workers_spawn(d, i);
+}
+
+void workers_news(struct daemon *d)
+{
+	struct parent_news news;
+	int r;
+
+	while ((r = parent_listen(&d->parent, &news)) == 0) {
+		if (news.worker >= d->n_workers)
+			continue;
+		if (news.kind == PARENT_STARTED)
+			d->helpers[news.worker].pid = news.pid;
+		else if (news.kind == PARENT_NO_FORK)
+			log_error("worker", "worker %u cannot be forked: %s", news.worker,
+				  strerror(news.status));
+		else if (WIFSIGNALED(news.status) && !d->is_ending)
+			log_warn("worker", "worker %u (pid %d) was ended by signal %d (%s); another one starts",
+				 news.worker, news.pid, WTERMSIG(news.status),
+				 strsignal(WTERMSIG(news.status)));
+	}
+	if (r == -ECONNRESET && !d->is_ending) {
+		log_error("worker", "the clean parent is dead: no worker can be started any more");
+		d->is_ending = true;
+		d->has_failed = true;
+	}
+}
+
+void workers_answer(struct daemon *d, unsigned worker)
+{
+	struct helper *h = &d->helpers[worker];
+	_Alignas(8) char bytes[WORKER_PACKET_MAX];
+	ssize_t n;
+
+	if (h->channel < 0)
+		return; /* an event of a channel closed in this same round */
+	n = recv(h->channel, bytes, sizeof(bytes), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		lost(d, worker);
+	} else if (!h->is_up) {
+		h->is_up = true; /* the first packet says so */
+		core_on_worker_up(d->core, d->now_ns, worker);
+	} else if (!core_on_answer(d->core, d->now_ns, worker, bytes, (size_t)n)) {
+		log_warn("worker", "worker %u gave an answer that cannot be: it is replaced", worker);
+		workers_kill(d, worker);
+	}
+	daemon_act(d);
+}
+
+void workers_task(struct daemon *d, const struct core_action *a)
+{
+	_Alignas(8) char bytes[WORKER_PACKET_MAX];
+	struct helper *h = &d->helpers[a->task.worker];
+	size_t n = core_task_message(d->core, a->task.worker, a->task.id, bytes, sizeof(bytes));
+
+	/* A worker that is dying does not take it; its end comes as an event and gives the task back. */
+	if (n && send(h->channel, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EAGAIN)
+		workers_kill(d, a->task.worker);
+}
+
+void workers_kill(struct daemon *d, unsigned worker)
+{
+	log_warn("worker", "worker %u (pid %d) is ended: it answers late or wrong", worker,
+		 d->helpers[worker].pid);
+	parent_kill(&d->parent, worker);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The task loop. Every member is checked against its own tar header before its payload is used: the
+ * size of the index, an extension of the field, one key for all fields of the sample. Anything else
+ * means that the shard is not the one that was indexed.
+ */
+#include "worker/worker.h"
+
+#include "base/log.h"
+#include "core/task.h"
+#include "shard/tar.h"
+#include "worker/maker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { FEEDS_MAX = 256 };
+
+struct worker {
+	const struct worker_setup *setup;
+	struct maker *makers[FEEDS_MAX];
+	int channel;
+	struct tar_header header;      /* of the member at hand */
+	char key[TAR_NAME_MAX];	       /* of the sample at hand */
+	union {
+		struct task task;
+		char bytes[WORKER_PACKET_MAX];
+	} in;
+	struct {
+		struct answer head;
+		struct answer_sample samples[TASK_SAMPLES_MAX];
+	} out;
+};
+
+static uint64_t cpu_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void changed(struct answer_sample *a, const char *what)
+{
+	a->code = ANSWER_CHANGED;
+	snprintf(a->detail, sizeof(a->detail), "%.*s", TASK_DETAIL_MAX - 1, what);
+}
+
+static bool is_extension_of(const struct field *f, const char *extension)
+{
+	for (unsigned i = 0; i < f->n_extensions; i++)
+		if (strcmp(f->extensions[i], extension) == 0)
+			return true;
+	return false;
+}
+
+/* The payload in these bytes of staging, or NULL with the answer set. */
+static const void *find_payload(struct worker *w, const struct field *f, const struct task_extent *x,
+				bool is_first, struct answer_sample *a)
+{
+	const char *bytes = (const char *)w->setup->staging.base + x->at;
+	struct reason why;
+	char extension[EXTENSION_MAX];
+	size_t n_key;
+
+	if (tar_header_read(bytes, x->n_bytes, &w->header, &why) != 0) {
+		changed(a, why.text);
+		return NULL;
+	}
+	if (w->header.size != x->size || w->header.payload_at + x->size > x->n_bytes) {
+		changed(a, "the member there has another size");
+		return NULL;
+	}
+	if (!tar_split_name(w->header.name, &n_key, extension, sizeof(extension)) ||
+	    !is_extension_of(f, extension)) {
+		changed(a, "the member there has another extension");
+		return NULL;
+	}
+	if (is_first) {
+		memcpy(w->key, w->header.name, n_key);
+		w->key[n_key] = 0;
+	} else if (strncmp(w->key, w->header.name, n_key) != 0 || w->key[n_key] != 0) {
+		changed(a, "the members there belong to different samples");
+		return NULL;
+	}
+	return bytes + w->header.payload_at;
+}
+
+static void make_field(struct worker *w, const struct task_sample *s, unsigned field,
+		       const struct task_extent *x, struct answer_sample *a)
+{
+	const struct worker_feed *feed = &w->setup->feeds[w->in.task.feed];
+	const struct slot_layout *l = &feed->layout;
+	char *slot = feed->slots[w->in.task.slot].base;
+	struct maker_job job = {
+		.field = field,
+		.seed = w->in.task.seed,
+		.epoch = w->in.task.epoch,
+		.position = s->position,
+		.n_payload = x->size,
+		.has_large = w->in.task.has_large,
+		.row = slot + l->field_at[field] + s->row * l->row_bytes[field],
+	};
+
+	job.payload = find_payload(w, &feed->pipeline->fields[field], x, field == 0, a);
+	if (job.payload)
+		maker_run(w->makers[w->in.task.feed], &job, a);
+}
+
+static void make_sample(struct worker *w, const struct task_sample *s, const struct task_extent *x,
+			struct answer_sample *a)
+{
+	const struct worker_feed *feed = &w->setup->feeds[w->in.task.feed];
+	const struct slot_layout *l = &feed->layout;
+	char *slot = feed->slots[w->in.task.slot].base;
+
+	memset(a, 0, sizeof(*a));
+	((int64_t *)(slot + l->index_at))[s->row] = (int64_t)s->sample;
+	((int64_t *)(slot + l->position_at))[s->row] = (int64_t)s->position;
+	slot[l->valid_at + s->row] = (s->flags & TASK_SAMPLE_VALID) != 0;
+	for (unsigned f = 0; f < l->n_fields; f++) {
+		struct answer_sample part = {0};
+
+		if (s->flags & TASK_SAMPLE_MASK) {
+			memset(slot + l->field_at[f] + s->row * l->row_bytes[f], 0, l->row_bytes[f]);
+			continue;
+		}
+		make_field(w, s, f, &x[f], &part);
+		part.n_warnings += a->n_warnings;
+		*a = part;
+		if (a->code != ANSWER_DONE)
+			return;
+	}
+}
+
+static void run_task(struct worker *w)
+{
+	const struct task *t = &w->in.task;
+	const struct task_sample *samples = (const struct task_sample *)(t + 1);
+	const struct task_extent *extents = (const struct task_extent *)(samples + t->n_samples);
+	unsigned n_fields = w->setup->feeds[t->feed].layout.n_fields;
+	uint64_t began = cpu_now_ns();
+
+	for (uint32_t i = 0; i < t->n_samples; i++)
+		make_sample(w, &samples[i], &extents[i * n_fields], &w->out.samples[i]);
+	w->out.head = (struct answer){.id = t->id, .n_samples = t->n_samples,
+				      .cpu_ns = cpu_now_ns() - began};
+}
+
+static void say(struct worker *w)
+{
+	size_t n = sizeof(w->out.head) + w->out.head.n_samples * sizeof(w->out.samples[0]);
+
+	while (send(w->channel, &w->out, n, MSG_NOSIGNAL) < 0)
+		if (errno != EINTR)
+			_exit(0); /* the core is gone */
+}
+
+/* Nothing of a hostile file may eat the machine: no core dumps, no files, a bounded heap. */
+static void limit(const struct worker_setup *setup)
+{
+	uint64_t most = setup->scratch_bytes;
+	const struct rlimit none = {0, 0};
+	struct rlimit data;
+
+	for (unsigned i = 0; i < setup->n_feeds; i++)
+		if (setup->feeds[i].pipeline->limits.decode_memory > most)
+			most = setup->feeds[i].pipeline->limits.decode_memory;
+	data.rlim_cur = data.rlim_max = 2 * most + setup->scratch_bytes * setup->n_feeds + (256 << 20);
+	setrlimit(RLIMIT_CORE, &none);
+	setrlimit(RLIMIT_FSIZE, &none);
+	setrlimit(RLIMIT_DATA, &data);
+}
+
+void worker_main(const struct worker_setup *setup, unsigned number, int channel)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	char name[16];
+
+	snprintf(name, sizeof(name), "ringfeed-w%u", number);
+	prctl(PR_SET_NAME, name);
+	if (!w || setup->n_feeds > FEEDS_MAX)
+		_exit(1);
+	w->setup = setup;
+	w->channel = channel;
+	mprotect(setup->staging.base, setup->staging.n_bytes, PROT_READ);
+	limit(setup);
+	for (unsigned i = 0; i < setup->n_feeds; i++) {
+		if (maker_new(setup->feeds[i].pipeline, setup->scratch_bytes, &w->makers[i]) < 0) {
+			log_error("worker", "worker %u cannot set up its decoders: out of memory", number);
+			_exit(1);
+		}
+	}
+	say(w); /* up: an answer to nothing */
+	for (;;) {
+		ssize_t n = recv(channel, &w->in, sizeof(w->in), 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			_exit(0);
+		run_task(w);
+		say(w);
+	}
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * A worker: one single-threaded process that takes tasks from its channel, makes the rows and answers.
+ * It sees staging read-only and the slots of all feeds; it has no other file than its channel and
+ * stderr. It trusts the core's tasks and distrusts every byte of a sample.
+ */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include "base/memory.h"
+#include "base/pipeline.h"
+#include "batch/layout.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct worker_feed {
+	const struct pipeline *pipeline;
+	struct slot_layout layout;
+	const struct memory *slots; /* of the feed's pool */
+	uint32_t n_slots;
+};
+
+/* All a worker needs; inherited through fork, so plain pointers serve. */
+struct worker_setup {
+	const struct worker_feed *feeds;
+	unsigned n_feeds;
+	struct memory staging;
+	size_t scratch_bytes;
+};
+
+/* The packets of a channel are never longer. */
+enum { WORKER_PACKET_MAX = 64 << 10 };
+
+/* Runs until the channel hangs up; never returns. The first packet it sends says it is up. */
+void worker_main(const struct worker_setup *setup, unsigned number, int channel)
+	__attribute__((noreturn));
+
+#endif

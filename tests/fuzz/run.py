@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the ringfeed authors
+"""Replays a corpus through a fuzzer's plain form. argv: tar|index, fuzzer, probe-shard.
+
+tar: the collected edge cases. index: the indexes of those that have one, and their names.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+name, fuzzer, probe = sys.argv[1:4]
+root = pathlib.Path(os.environ.get("RINGFEED_TEST_DATA", "../shared/data")) / "edge-tar"
+if not root.is_dir():
+    print(f"skipped: no test data at {root}")
+    sys.exit(77)
+corpus = [root]
+with tempfile.TemporaryDirectory() as folder:
+    if name == "index":
+        tars = sorted(p for p in root.rglob("*.tar"))
+        subprocess.run([probe, "save", folder, *tars], check=True, stdout=subprocess.DEVNULL)
+        assert len(list(pathlib.Path(folder).glob("*.rfidx"))) > 10
+        corpus.append(pathlib.Path(folder))
+    sys.exit(subprocess.run([fuzzer, *corpus]).returncode)
