@@ -6,8 +6,14 @@ import sys
 
 import pytest
 
-missing = [name for name in sys.argv[1].split(",") if importlib.util.find_spec(name) is None]
-if missing:
-    print(f"skipped: this Python has no {', '.join(missing)}")
-    sys.exit(77)
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
+
+def main():
+    missing = [name for name in sys.argv[1].split(",") if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"skipped: this Python has no {', '.join(missing)}")
+        return 77
+    return pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

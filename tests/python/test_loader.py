@@ -30,7 +30,7 @@ def shards(tmp_path_factory):
 
 def digest(batch):
     """Every byte a trainer can see of a batch, and where it is."""
-    h = hashlib.sha256(repr((batch.epoch, batch.step)).encode())
+    h = hashlib.sha256(repr(batch.epoch).encode())
     for array in (batch["image"], batch["label"], batch.index, batch.position, batch.valid):
         h.update(array.tobytes())
     return h.hexdigest()
@@ -102,8 +102,8 @@ def test_p10_resume(tmp_path, shards):
                 whole.append(digest(batch))
                 states.append(loader.state_dict())
         del batch
-    with scene.Daemon(tmp_path, shards, workers=2, slots=2) as daemon:
-        for k in range(0, len(whole), 4):
+    with scene.Daemon(tmp_path, shards, workers=2, slots=5) as daemon:
+        for k in range(len(whole)):
             with daemon.loader(state=states[k]) as loader:
                 assert len(loader) == 15 - k % 15
                 rest = take(loader, 1 if k >= 15 else 2)

@@ -143,7 +143,7 @@ class Batch(Mapping):
 
     @property
     def step(self) -> int:
-        """The batch's number in its epoch."""
+        """The batch's number in its pass: what enumerate() over the loader would say."""
         return self._number("step", _lib.rf_batch_step)
 
     @property
