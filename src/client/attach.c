@@ -296,7 +296,11 @@ static int finish(struct rf_session *s)
 		r = -EPROTO;
 	else if (!s->was_attached || s->is_seeking)
 		s->shared.n_returned = 0;
-	s->shared.layout = s->incoming;
+	if (!s->was_attached)
+		s->shared.layout = s->incoming;
+	/* The rest is the same, and callers may be reading a field's name. */
+	s->shared.layout.n_slots = s->incoming.n_slots;
+	s->shared.layout.slot_bytes = s->incoming.slot_bytes;
 	s->shared.n_samples = m->n_samples;
 	s->shared.n_batches = m->n_batches + (s->is_end_due ? 0 : s->shared.n_returned);
 	s->shared.epoch = m->epoch - (s->is_end_due ? 1 : 0);
@@ -305,6 +309,7 @@ static int finish(struct rf_session *s)
 	if (r < 0)
 		return end_nonsense(s, "ATTACHED with another epoch than the token's");
 	s->serial = m->serial;
+	s->step_base = s->is_end_due ? 0 : s->shared.n_returned;
 	s->was_attached = true;
 	s->state = SESSION_ATTACHED;
 	return 0;
@@ -425,6 +430,7 @@ static int seek(struct rf_session *s, int64_t deadline_ns)
 	s->shared.n_returned = 0;
 	memcpy(s->shared.token, answer.sought.token, sizeof(s->shared.token));
 	pthread_mutex_unlock(&s->shared.lock);
+	s->step_base = 0;
 	s->is_end_due = false;
 	s->is_seeking = s->is_seek_sent = false;
 	return 0;

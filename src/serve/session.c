@@ -431,7 +431,10 @@ void session_epoch_end(struct daemon *d, const struct core_action *a)
 	struct session *s = session_of(d, a->stream);
 	struct wire_EPOCH_END m = {.head = {WIRE_EPOCH_END, sizeof(m)}, .serial = a->lend.serial,
 				   .epoch = a->lend.epoch};
+	struct core_stream_view v;
 
+	core_view_stream(d->core, a->stream, &v);
+	m.n_batches = v.n_batches_whole;
 	token_at(&d->feeds[s->feed], a->lend.epoch_after, 0, 0, m.token, sizeof(m.token));
 	session_send(d, s, &m, sizeof(m), -1);
 }

@@ -49,3 +49,24 @@ def test_header_form():
             for word in ("Threads:", "Blocks:", "Fork:", "Since:"):
                 assert f" * {word}" in comment, f"{name} does not say {word}"
     assert len(re.findall(r"\*/\nRF_API ", header)) == len(re.findall(r"^RF_API ", header, re.M))
+
+
+@pytest.mark.skipif("RINGFEED_BUILD" not in os.environ, reason="RINGFEED_BUILD does not name a build folder")
+def test_installed(tmp_path):
+    """What `meson install` leaves is enough to build and run a program with pkg-config alone."""
+    if any("san" in name for name in re.findall(r"\(NEEDED\).*\[(.*?)\]", readelf("-d"))):
+        pytest.skip("a build with sanitizers needs their libraries")
+    root = tmp_path / "root"
+    subprocess.run(["meson", "install", "--no-rebuild", "--quiet", "-C", os.environ["RINGFEED_BUILD"], "--destdir", str(root)],
+                   check=True)
+    pc = next(root.rglob("ringfeed.pc"))
+    env = {**os.environ, "PKG_CONFIG_PATH": str(pc.parent), "PKG_CONFIG_SYSROOT_DIR": str(root)}
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "ringfeed"], check=True, env=env, capture_output=True,
+                           text=True).stdout.split()
+    source = tmp_path / "t.c"
+    source.write_text("#include <ringfeed/ringfeed.h>\n#include <stdio.h>\nint main(void) { puts(rf_version()); return 0; }\n")
+    subprocess.run(["cc", str(source), "-o", str(tmp_path / "t"), *flags], check=True)
+    said = subprocess.run([str(tmp_path / "t")], check=True, capture_output=True, text=True,
+                          env={**os.environ, "LD_LIBRARY_PATH": str(next(root.rglob("libringfeed.so.0")).parent)})
+    version = subprocess.run(["pkg-config", "--modversion", "ringfeed"], check=True, env=env, capture_output=True, text=True)
+    assert said.stdout == version.stdout

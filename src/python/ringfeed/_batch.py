@@ -14,6 +14,7 @@ from typing import Any, Optional
 
 from . import _errors, _library
 
+numpy: Any
 try:
     import numpy
 except ImportError:
@@ -25,7 +26,7 @@ except ImportError:
     _bfloat16 = None
 
 # NumPy's typestr and memoryview's format of each element type; what they do not know is shown as its 16 bits.
-_TYPES = {
+_TYPES: dict[str, tuple[str, Any]] = {
     "uint8": ("|u1", "B"), "int64": ("<i8", "q"), "float16": ("<f2", "H"), "bfloat16": ("<u2", "H"),
     "float32": ("<f4", "f"), "bool": ("|b1", "?")}
 _BYTES = {"uint8": 1, "int64": 8, "float16": 2, "bfloat16": 2, "float32": 4, "bool": 1}
@@ -55,12 +56,12 @@ class _View:
         self.lease = lease
 
 
-_buffer_types: dict[int, type] = {}
+_buffer_types: dict[int, Any] = {}
 
 
 def lent_buffer(address: int, n_bytes: int, lease: Lease) -> Any:
     """A writable buffer of the slot's bytes that keeps the batch."""
-    kind = _buffer_types.get(n_bytes)
+    kind: Any = _buffer_types.get(n_bytes)
     if kind is None:
         # A subclass made here has a __dict__, and so room for the lease.
         kind = _buffer_types[n_bytes] = type("Buffer", (ctypes.c_ubyte * n_bytes,), {})
@@ -83,7 +84,7 @@ class Batch(Mapping):
         self._lease: Optional[Lease] = Lease(handle)
         self._arrays: dict[str, Any] = {}
         self._n_rows = _lib.rf_batch_n_rows(handle)
-        self._copied: Optional[dict[str, int]] = None
+        self._copied: Optional[dict[str, Any]] = None
         if copy:
             self._take_copies()
 
@@ -142,7 +143,7 @@ class Batch(Mapping):
 
     @property
     def step(self) -> int:
-        """The batch's number in its epoch."""
+        """The batch's number in its pass: what enumerate() over the loader would say."""
         return self._number("step", _lib.rf_batch_step)
 
     @property

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the ringfeed authors
+"""ringfeed.torch.Loader against the scripted daemon."""
+import gc
+import threading
+import time
+
+import pytest
+import torch
+
+import ringfeed
+import ringfeed.torch
+from scripted_daemon import Daemon, Feed
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "s"
+
+
+def make(path, **other):
+    return ringfeed.torch.Loader("train", socket=path, reconnect=0, **other)
+
+
+def check_batch(feed, batch, epoch, position):
+    t = torch.arange(position, position + feed.n_rows)
+    assert batch["label"].dtype == torch.int64 and torch.equal(batch["label"], 1000 * epoch + t)
+    image = (t[:, None] + torch.arange(12) / 16).to(torch.float16).reshape(-1, 3, 2, 2)
+    assert batch["image"].dtype == torch.float16 and torch.equal(batch["image"], image)
+    assert batch["mask"].dtype == torch.uint8 and batch["mask"].shape == (feed.n_rows, 5)
+    assert batch["weight"].dtype == torch.float32 and torch.equal(batch["weight"], t / 4)
+    soft = (0x3f80 + t).to(torch.int16)[:, None].expand(-1, 2).contiguous().view(torch.bfloat16)
+    assert batch["soft"].dtype == torch.bfloat16 and torch.equal(batch["soft"], soft)
+    assert torch.equal(batch.index, 2 * t) and torch.equal(batch.position, t)
+    assert batch.valid.tolist() == [True] * (feed.n_rows - 1) + [False] and batch.valid.dtype == torch.bool
+
+
+def test_epochs(path):
+    feed = Feed()
+    with Daemon(path, feed.serve), make(path) as loader:
+        for epoch in range(2):
+            for n, batch in enumerate(loader):
+                check_batch(feed, batch, epoch, 4 * n)
+            assert n == 4
+        del batch
+
+
+def test_zero_copy_and_in_place(path):
+    feed = Feed(n_slots=2)
+    with Daemon(path, feed.serve), make(path) as loader:
+        seen = set()
+        for batch in loader:
+            seen.add(batch["image"].data_ptr())
+            batch["image"].sub_(batch["image"].clone())
+            assert not batch["image"].any()
+            del batch
+        assert len(seen) == 2
+
+
+def test_views_keep_their_batch(path):
+    feed = Feed()
+    with Daemon(path, feed.serve), make(path) as loader:
+        it = iter(loader)
+        kept = next(it)["label"][1:].view(-1)[1:].detach()
+        for position in (4, 8, 12):
+            check_batch(feed, next(it), 0, position)
+        held = [kept, next(it)]
+        assert kept.tolist() == [2, 3]
+        loader.set_epoch(3)
+        held.append(next(iter(loader)))
+        with pytest.raises(ringfeed.TooManyHeld):
+            next(iter(loader))
+        del held, kept
+        gc.collect()
+        check_batch(feed, next(iter(loader)), 4, 0)
+
+
+def test_autograd_holds_the_batch_until_backward(path):
+    feed = Feed(n_slots=2)
+    weight = torch.ones(5, requires_grad=True)
+    with Daemon(path, feed.serve), make(path) as loader:
+        for n, batch in enumerate(loader):
+            loss = (batch["mask"].float() * weight).sum() + (batch["weight"] * weight[0]).sum()
+            del batch
+            loss.backward()
+        assert n == 4
+    assert weight.grad.tolist() == [190 + 47.5] + [190] * 4
+
+
+def test_copy(path):
+    feed = Feed()
+    with Daemon(path, feed.serve), make(path, copy=True) as loader:
+        for n, batch in enumerate(list(loader)):
+            check_batch(feed, batch, 0, 4 * n)
+
+
+def test_last_view_dropped_by_another_thread(path):
+    feed = Feed(n_slots=2, n_samples=400)
+    with Daemon(path, feed.serve), make(path) as loader:
+        queue, done = [], threading.Event()
+
+        def free():
+            while not done.is_set() or queue:
+                if queue:
+                    queue.pop(0)
+                time.sleep(0)
+        thread = threading.Thread(target=free)
+        thread.start()
+        for n, batch in enumerate(loader):
+            queue.append(batch["image"][1:])
+            del batch
+            while queue:
+                time.sleep(0)
+        done.set()
+        thread.join()
+        assert n == 99
+
+
+def test_cpu_per_batch(path):
+    feed = Feed(n_samples=8000)
+    with Daemon(path, feed.serve), make(path) as loader:
+        times, it = [], iter(loader)
+        while True:
+            began = time.thread_time_ns()
+            batch = next(it, None)
+            if batch is None:
+                break
+            images, labels = batch["image"], batch["label"]
+            del batch, images, labels
+            times.append(time.thread_time_ns() - began)
+    times.sort()
+    print(f"CPU per batch: median {times[len(times) // 2] / 1000:.1f} µs, n {len(times)}")
+    assert times[len(times) // 2] < 100_000
