@@ -23,7 +23,13 @@
 
 #include <jerror.h>
 
-enum { ROWS_AT_ONCE = 16, MARKER_EOI = 0xd9, NEVER = 0x7fffffff };
+enum {
+	ROWS_AT_ONCE = 16,
+	/* libjpeg-turbo writes aligned rows past the cache, which is where they are wanted a moment later. */
+	OFF_ALIGNMENT = 8,
+	MARKER_EOI = 0xd9,
+	NEVER = 0x7fffffff,
+};
 
 struct jpeg {
 	struct jpeg_decompress_struct cinfo;
@@ -364,8 +370,10 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 	c->out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
 	c->dct_method = JDCT_ISLOW;
 	c->do_fancy_upsampling = TRUE;
-	rows = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE, row_pixels(c, region) * n_channels,
-				    ROWS_AT_ONCE);
+	rows = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE,
+				    row_pixels(c, region) * n_channels + OFF_ALIGNMENT, ROWS_AT_ONCE);
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		rows[i] += OFF_ALIGNMENT;
 	for (y = start(j, region, &first_x); y < region->y1;) {
 		const uint32_t n_left = region->y1 - y;
 		const JDIMENSION n = jpeg_read_scanlines(c, rows,
