@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /* A bump pointer over reserved address space. Under the address sanitizer what is not handed out is
- * poisoned, with a gap after every piece, so that a write past a piece is seen as in malloc's memory. */
+ * poisoned, with a gap after every piece, so that a write past a piece is seen as in malloc's memory; and
+ * every reset leaves other bytes behind, so that a result that depends on them is seen too. */
 #include "base/arena.h"
 
 #include "base/fault.h"
 
 #include <errno.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -21,10 +23,23 @@
 #ifdef IS_CHECKED
 #include <sanitizer/asan_interface.h>
 enum { GAP = ARENA_ALIGN };
+static _Thread_local unsigned char left_behind = 1;
+
+static void forget(struct arena *a)
+{
+	ASAN_UNPOISON_MEMORY_REGION(a->base, a->n_reserved);
+	memset(a->base, left_behind, a->n_used);
+	left_behind = (unsigned char)(left_behind * 5 + 3);
+	ASAN_POISON_MEMORY_REGION(a->base, a->n_reserved);
+}
 #else
 #define ASAN_POISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))
 #define ASAN_UNPOISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))
 enum { GAP = 0 };
+
+static void forget(struct arena *a)
+{
+}
 #endif
 
 enum { PAGE = 4096 };
@@ -53,10 +68,10 @@ void arena_deinit(struct arena *a)
 
 void arena_reset(struct arena *a, size_t n_limit)
 {
+	forget(a);
 	a->n_used = 0;
 	a->n_limit = n_limit < a->n_reserved ? n_limit : a->n_reserved;
 	a->is_over = false;
-	ASAN_POISON_MEMORY_REGION(a->base, a->n_reserved);
 }
 
 void *arena_alloc(struct arena *a, size_t n_bytes)

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { TAG_ORIENTATION = 0x0112, TYPE_BYTE = 1, TYPE_SHORT = 3, TYPE_LONG = 4, ENTRY_BYTES = 12 };
+enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, TYPE_LONG = 4, ENTRY_BYTES = 12 };
 
 static uint32_t number(const uint8_t *at, unsigned n, bool is_big)
 {
@@ -18,23 +18,22 @@ static uint32_t number(const uint8_t *at, unsigned n, bool is_big)
 	return v;
 }
 
-/* The value of one directory entry, 0 when it is not one small integer. */
-static uint32_t entry_value(const uint8_t *entry, bool is_big)
+/* The first value of a directory entry, 0 when it is no integer or lies outside. */
+static uint32_t entry_value(const uint8_t *tiff, size_t n, size_t entry, bool is_big)
 {
-	const uint32_t type = number(entry + 2, 2, is_big);
+	const uint32_t type = number(tiff + entry + 2, 2, is_big);
+	const uint32_t count = number(tiff + entry + 4, 4, is_big);
+	const unsigned size = type == TYPE_SHORT ? 2 : type == TYPE_LONG ? 4 : 0;
+	size_t at = entry + 8;
 
-	if (number(entry + 4, 4, is_big) != 1)
+	if (!size || !count)
 		return 0;
-	switch (type) {
-	case TYPE_BYTE:
-		return entry[8];
-	case TYPE_SHORT:
-		return number(entry + 8, 2, is_big);
-	case TYPE_LONG:
-		return number(entry + 8, 4, is_big);
-	default:
-		return 0;
+	if ((uint64_t)count * size > 4) {
+		at = number(tiff + entry + 8, 4, is_big);
+		if (at > n || (uint64_t)count * size > n - at)
+			return 0;
 	}
+	return number(tiff + at, size, is_big);
 }
 
 unsigned exif_orientation(const uint8_t *tiff, size_t n)
@@ -52,7 +51,7 @@ unsigned exif_orientation(const uint8_t *tiff, size_t n)
 	else
 		return 1;
 	at = number(tiff + 4, 4, is_big);
-	if (at > n - 2 || n < 2)
+	if (at > n - 2)
 		return 1;
 	n_entries = number(tiff + at, 2, is_big);
 	for (uint32_t i = 0; i < n_entries; i++) {
@@ -63,7 +62,7 @@ unsigned exif_orientation(const uint8_t *tiff, size_t n)
 			break;
 		if (number(tiff + entry, 2, is_big) != TAG_ORIENTATION)
 			continue;
-		v = entry_value(tiff + entry, is_big);
+		v = entry_value(tiff, n, entry, is_big);
 		found = v >= 1 && v <= 8 ? v : 1;
 	}
 	return found;

@@ -23,7 +23,13 @@
 
 #include <jerror.h>
 
-enum { ROWS_AT_ONCE = 16, MARKER_EOI = 0xd9, NEVER = 0x7fffffff };
+enum {
+	ROWS_AT_ONCE = 16,
+	/* libjpeg-turbo writes aligned rows past the cache, which is where they are wanted a moment later. */
+	OFF_ALIGNMENT = 8,
+	MARKER_EOI = 0xd9,
+	NEVER = 0x7fffffff,
+};
 
 struct jpeg {
 	struct jpeg_decompress_struct cinfo;
@@ -272,6 +278,16 @@ static bool needs_row_below(const struct jpeg_decompress_struct *c)
 	return false;
 }
 
+/* Has a progressive file refined every coefficient to its last bit? */
+static bool has_all_bits(const struct jpeg_decompress_struct *c)
+{
+	for (int i = 0; c->progressive_mode && i < c->num_components; i++)
+		for (int k = 0; k < DCTSIZE2; k++)
+			if (c->coef_bits[i][k] != 0)
+				return false;
+	return true;
+}
+
 /* A file of several scans has been read whole: is everything there that the region needs? */
 static void check_scans(struct jpeg *j, const struct image_region *region)
 {
@@ -288,14 +304,16 @@ static void check_scans(struct jpeg *j, const struct image_region *region)
 		return;
 	if ((j->seen_components & all) != all)
 		lacks_row(j, 0);
-	for (int i = 0; c->progressive_mode && i < c->num_components; i++)
-		for (int k = 0; k < DCTSIZE2; k++)
-			if (c->coef_bits[i][k] != 0)
-				lacks_row(j, 0);
+	if (!has_all_bits(c))
+		lacks_row(j, 0);
 }
 
-/* Starts decoding at row y0 of the columns that hold the region with its margin. Returns their first one. */
-static uint32_t start(struct jpeg *j, const struct image_region *region)
+/*
+ * Starts decoding the columns that hold the region with its margin, and sets ret_x to their first one.
+ * Returns the first row that will come. An image whose scans stop before full precision is smoothed
+ * across blocks by libjpeg, which comes out as in a full decode only without crop and skipping.
+ */
+static uint32_t start(struct jpeg *j, const struct image_region *region, JDIMENSION *ret_x)
 {
 	struct jpeg_decompress_struct *c = &j->cinfo;
 	const uint32_t imcu = (uint32_t)c->max_h_samp_factor * DCTSIZE;
@@ -304,6 +322,9 @@ static uint32_t start(struct jpeg *j, const struct image_region *region)
 	jpeg_start_decompress(c);
 	if (jpeg_has_multiple_scans(c))
 		check_scans(j, region);
+	*ret_x = 0;
+	if (!has_all_bits(c))
+		return 0;
 	x0 = region->x0 / imcu * imcu;
 	x0 = x0 > imcu ? x0 - imcu : 0;
 	/* libjpeg-turbo 2.1.5 checks x0 + width in 32 bits; here both are within the image. */
@@ -318,15 +339,17 @@ static uint32_t start(struct jpeg *j, const struct image_region *region)
 			leave(j, CAUSE_damaged_image);
 		n_skipped += n;
 	}
-	return x0;
+	*ret_x = x0;
+	return region->y0;
 }
 
-/* The region, its margin and what rounding to iMCUs adds, but never more than the image. */
+/* The region, its margin and what rounding to iMCUs adds, but never more than the image; all of it
+ * where start() may have to give up the crop. */
 static JDIMENSION row_pixels(const struct jpeg_decompress_struct *c, const struct image_region *region)
 {
 	const uint64_t n = region->x1 - region->x0 + 4 * (uint64_t)c->max_h_samp_factor * DCTSIZE;
 
-	return n < c->image_width ? (JDIMENSION)n : c->image_width;
+	return n < c->image_width && !c->progressive_mode ? (JDIMENSION)n : c->image_width;
 }
 
 static enum cause jpeg_read(void *codec, const struct image_region *region, image_row_fn *row, void *user)
@@ -337,7 +360,8 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 	const JDIMENSION n_channels = is_cmyk ? 4 : 3;
 	const bool is_one_scan = !jpeg_has_multiple_scans(c);
 	JSAMPARRAY rows;
-	uint32_t first_x, y = region->y0;
+	JDIMENSION first_x;
+	uint32_t y;
 
 	if (setjmp(j->out)) {
 		j->trouble->n_warnings = (uint32_t)j->errors.num_warnings;
@@ -346,22 +370,24 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 	c->out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
 	c->dct_method = JDCT_ISLOW;
 	c->do_fancy_upsampling = TRUE;
-	rows = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE, row_pixels(c, region) * n_channels,
-				    ROWS_AT_ONCE);
-	first_x = start(j, region);
-	while (y < region->y1) {
+	rows = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE,
+				    row_pixels(c, region) * n_channels + OFF_ALIGNMENT, ROWS_AT_ONCE);
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		rows[i] += OFF_ALIGNMENT;
+	for (y = start(j, region, &first_x); y < region->y1;) {
 		const uint32_t n_left = region->y1 - y;
 		const JDIMENSION n = jpeg_read_scanlines(c, rows,
 							 n_left < ROWS_AT_ONCE ? n_left : ROWS_AT_ONCE);
 
 		if (!n || (j->is_short && is_one_scan))
 			lacks_row(j, y);
-		for (JDIMENSION i = 0; i < n; i++) {
+		for (JDIMENSION i = 0; i < n; i++, y++) {
+			if (y < region->y0)
+				continue;
 			if (is_cmyk)
 				cmyk_to_rgb(rows[i], c->output_width);
 			row(user, rows[i] + 3 * (size_t)(region->x0 - first_x));
 		}
-		y += n;
 	}
 	j->trouble->n_warnings = (uint32_t)j->errors.num_warnings;
 	return CAUSE_none;

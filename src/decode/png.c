@@ -106,13 +106,33 @@ static enum cause check_chunks(struct png *p, bool has_exif, struct image_info *
 	return CAUSE_none;
 }
 
+/* Indexes past a short palette mean gray, as in Pillow, whose palettes begin as a ramp. */
+static void complete_palette(struct png *p)
+{
+	const int n = 1 << png_get_bit_depth(p->png, p->info);
+	png_color whole[256];
+	png_colorp colors;
+	int n_colors = 0;
+
+	if (!png_get_PLTE(p->png, p->info, &colors, &n_colors))
+		png_error(p->png, "no palette");
+	for (int i = 0; i < n; i++) {
+		const png_byte gray = (png_byte)i;
+
+		whole[i] = i < n_colors ? colors[i] : (png_color){gray, gray, gray};
+	}
+	png_set_PLTE(p->png, p->info, whole, n);
+}
+
 /* Everything becomes 8-bit RGB: palettes and grays are expanded, 16 bits cut to the high byte, alpha dropped. */
 static void set_transforms(struct png *p)
 {
 	const png_byte type = png_get_color_type(p->png, p->info);
 
-	if (type == PNG_COLOR_TYPE_PALETTE)
+	if (type == PNG_COLOR_TYPE_PALETTE) {
+		complete_palette(p);
 		png_set_palette_to_rgb(p->png);
+	}
 	if (!(type & PNG_COLOR_MASK_COLOR)) {
 		if (png_get_bit_depth(p->png, p->info) < 8)
 			png_set_expand_gray_1_2_4_to_8(p->png);

@@ -63,14 +63,6 @@ static void settle(double *restrict at, size_t n)
 	}
 }
 
-static void lower(const void *middle, size_t n, uint8_t *out)
-{
-	const double *in = middle;
-
-	for (size_t i = 0; i < n; i++)
-		out[i] = (uint8_t)(int)(in[i] * (1 / MIDDLE_ONE));
-}
-
 /* n is a constant wherever this is inlined, and the loop over taps gone. */
 static inline __attribute__((always_inline)) void mix_pixels(const struct taps *t, const pair *w,
 							     const double *in, uint32_t n, double *out)
@@ -109,41 +101,41 @@ static void horizontal(const struct taps *t, const void *weights, const uint8_t 
 	settle(middle, 3 * (size_t)t->n_out);
 }
 
-enum { BLOCK = 8 }; /* values a turn of vertical() */
+enum { CHUNK = KERNELS_ROW_ROUND }; /* values a turn of vertical(), small enough to stay in L1 */
 
-static inline void settle_block(const double *sums, uint8_t *out)
+static void lower(const void *middle, size_t n, uint8_t *out)
 {
-	uint64_t bits[BLOCK];
+	const double *in = middle;
 
-	for (int i = 0; i < BLOCK; i++) {
-		double v = sums[i];
-
-		v = v < 0 ? 0 : v;
-		v = v > MIDDLE_MAX ? MIDDLE_MAX : v;
-		v += ROUND_BIG; /* the value stands in the low byte now */
-		memcpy(&bits[i], &v, sizeof(v));
-	}
-	for (int i = 0; i < BLOCK; i++)
-		out[i] = (uint8_t)bits[i];
+	for (size_t i = 0; i < n; i++)
+		out[i] = (uint8_t)(int)(in[i] * (1 / MIDDLE_ONE));
 }
 
 static inline __attribute__((always_inline)) void mix_rows(const pair *w, uint32_t n_taps,
 							   const void *const *rows, size_t n, uint8_t *out)
 {
 	const pair bias = {ROUND_BIAS, ROUND_BIAS};
+	pair sums[CHUNK / 2];
 
-	for (size_t i = 0; i < n; i += BLOCK) {
-		pair sums[BLOCK / 2] = {bias, bias, bias, bias};
+	for (size_t at = 0; at < n; at += CHUNK) {
+		for (size_t i = 0; i < CHUNK / 2; i += 4) {
+			pair a = bias, b = bias, c = bias, d = bias;
 
-		for (uint32_t k = 0; k < n_taps; k++) {
-			const pair *row = (const pair *)rows[k] + i / 2;
+			for (uint32_t k = 0; k < n_taps; k++) {
+				const pair *row = (const pair *)rows[k] + at / 2 + i;
 
-			sums[0] += row[0] * w[k];
-			sums[1] += row[1] * w[k];
-			sums[2] += row[2] * w[k];
-			sums[3] += row[3] * w[k];
+				a += row[0] * w[k];
+				b += row[1] * w[k];
+				c += row[2] * w[k];
+				d += row[3] * w[k];
+			}
+			sums[i] = a;
+			sums[i + 1] = b;
+			sums[i + 2] = c;
+			sums[i + 3] = d;
 		}
-		settle_block((const double *)sums, out + i);
+		settle((double *)sums, CHUNK);
+		lower(sums, CHUNK, out + at);
 	}
 }
 

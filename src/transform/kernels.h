@@ -7,8 +7,8 @@
  * Rows of 8-bit RGB are what comes in and goes out. Between the passes of a resize lie middle rows,
  * whose form is each table's own business: n_middle bytes per value, three values a pixel. Each table
  * also keeps the weights of an axis in a form of its own. Middle rows, weights and the 8-bit rows that
- * vertical() and lower() write are 64-byte aligned; room for a row is a multiple of 64 values, and what
- * lies past its last value may be read and overwritten with anything.
+ * vertical() and lower() write are 64-byte aligned; room for a row is a multiple of 64 values. What
+ * lies past its last value is read, so it begins as zero bytes, and may be overwritten.
  *
  * Threads: any; tables are constant.
  */

@@ -83,7 +83,10 @@ static bool make_buffers(struct resize *r, struct arena *arena)
 	r->middle = arena_array(arena, n_out, k->n_middle);
 	r->line = arena_alloc(arena, n_in);
 	r->out = arena_alloc(arena, n_out);
-	return r->ring && r->rows && r->lifted && r->middle && r->line && r->out;
+	if (!r->ring || !r->rows || !r->lifted || !r->middle || !r->line || !r->out)
+		return false;
+	memset(r->ring, 0, r->n_ring * r->n_ring_row); /* what lies past a row's last value is mixed too */
+	return true;
 }
 
 struct resize *resize_start(const struct kernels *kernels, const struct op *op, enum pass_order order,

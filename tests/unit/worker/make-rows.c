@@ -22,7 +22,7 @@ static struct pipeline pipeline;
 static struct maker *maker;
 static size_t scratch;
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
 	fprintf(stderr, "make-rows: %s\n", what);
 	exit(2);
@@ -34,7 +34,6 @@ static enum filter filter_parse(const char *name)
 		if (strcmp(filter_name((enum filter)i), name) == 0)
 			return (enum filter)i;
 	die("unknown filter");
-	return FILTER_NEAREST;
 }
 
 static void set_field(const char *line)
