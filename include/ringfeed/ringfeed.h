@@ -48,7 +48,7 @@ struct rf_options {
 	int rank, world_size, local_world_size; /* local_world_size 0: as the environment says, or all */
 	int credit;	    /* most batches lent at once, held or sent ahead; 0: one per slot */
 	int timeout_ms;	    /* longest wait of one call; 0: 60 s */
-	int reconnect_ms;   /* how long a daemon that is lost, or not there yet, is tried; 0: once */
+	int reconnect_ms;   /* how long a lost daemon is tried (not there yet at open: 5 s at most); 0: once */
 	int is_deferred;    /* 1: rf_session_open() only checks; rf_session_reconnect() attaches */
 };
 
@@ -96,7 +96,7 @@ RF_API const char *rf_version(void);
  *         other -errno  the machine refused memory, mappings or descriptors ("SystemError")
  *
  * Threads: any; sessions are independent.
- * Blocks:  up to reconnect_ms for a daemon, then up to timeout_ms for its answer; not at all with
+ * Blocks:  up to reconnect_ms, at most 5 s, for a daemon, then up to timeout_ms for its answer; not at all with
  *          is_deferred.
  * Fork:    the session belongs to the calling process alone.
  * Since:   0.1

@@ -222,7 +222,7 @@ static int check_folder(const char *folder, struct reason *why)
 
 int environment_socket(const char *asked, char ret_path[SOCKET_MAX], struct reason *why)
 {
-	const char *runtime = get_text("XDG_RUNTIME_DIR"), *tmp = get_text("TMPDIR");
+	const char *runtime = get_text("XDG_RUNTIME_DIR");
 	char path[PATH_MAX], folder[PATH_MAX - 32];
 
 	if (!asked || !*asked)
@@ -234,7 +234,7 @@ int environment_socket(const char *asked, char ret_path[SOCKET_MAX], struct reas
 	} else if (runtime) {
 		snprintf(path, sizeof(path), "%s/ringfeed.sock", runtime);
 	} else {
-		snprintf(folder, sizeof(folder), "%s/ringfeed-%u", tmp ? tmp : "/tmp", geteuid());
+		snprintf(folder, sizeof(folder), "/tmp/ringfeed-%u", geteuid());
 		if (check_folder(folder, why) != 0)
 			return ENVIRONMENT_E_REFUSED;
 		snprintf(path, sizeof(path), "%s/ringfeed.sock", folder);

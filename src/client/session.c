@@ -16,7 +16,7 @@
 
 #include "base/fault.h"
 
-enum { TIMEOUT_MS = 60000 };
+enum { TIMEOUT_MS = 60000, OPEN_WAIT_MS = 5000 };
 
 static const struct rf_error closed_error = {"Closed", "the session was closed"};
 static const struct rf_error forked_error = {
@@ -145,7 +145,7 @@ int rf_session_open(const struct rf_options *options, struct rf_session **ret_se
 	s->state = SESSION_LOST;
 	s->backoff_ms = 20;
 	s->retry_at = clock_now_ns();
-	s->gone_at = clock_after_ms(s->reconnect_ms);
+	s->gone_at = clock_after_ms(s->reconnect_ms < OPEN_WAIT_MS ? s->reconnect_ms : OPEN_WAIT_MS);
 	/* No deadline of the caller's: the attempt ends by gone_at or answer_by. */
 	r = o.is_deferred ? 0 : session_attend(s, INT64_MAX);
 	if (r < 0) {

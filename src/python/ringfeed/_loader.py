@@ -56,7 +56,7 @@ class Loader(Generic[B]):
                       else what the launcher put into the environment; a trainer alone needs none
     state             what state_dict() gave: go on there
     timeout           longest wait for one batch, in seconds
-    reconnect         how long a daemon that is lost, or not there yet, is looked for, in seconds
+    reconnect         how long a lost daemon is looked for, in seconds (one that is not there yet: 5 at most)
     credit            most batches lent at once; None: as many as the daemon has slots for this trainer
     copy              batches are copies of their own, nothing stays lent
     writable          arrays may be written (they are this trainer's alone)

@@ -49,6 +49,7 @@ static void cuts(void **state)
 	longer[1] = (char)0xbc;
 	for (size_t i = 2; i + 1 < sizeof(longer); i += 2)
 		memcpy(longer + i, "\xc3\xbc", 2);
+	longer[sizeof(longer) - 1] = 0;
 	reason_set(&why, "%s", longer); /* 599 bytes: the last character is cut in half */
 	assert_int_equal(why.text[598], '?');
 }

@@ -104,7 +104,7 @@ static unsigned char *read_whole(const char *path, size_t *ret_n)
 {
 	FILE *f = fopen(path, "rb");
 	unsigned char *bytes = NULL;
-	long n;
+	long n = -1;
 
 	if (!f || fseek(f, 0, SEEK_END) < 0 || (n = ftell(f)) < 0)
 		die(path);
