@@ -68,8 +68,8 @@ int index_builder_finish(struct index_builder *b, const struct stat *st, struct 
 void shard_index_deinit(struct shard_index *index);
 
 /* Saves atomically (temporary name, fsync, rename) beside the shard as PATH.rfidx, or, where that
- * folder is not writable or cache_folder is given, in cache_folder (NULL: $XDG_CACHE_HOME/ringfeed
- * or ~/.cache/ringfeed). 0 or -errno. */
+ * folder is not writable, in cache_folder (NULL: $XDG_CACHE_HOME/ringfeed or ~/.cache/ringfeed).
+ * 0 or -errno. */
 int shard_index_save(const struct shard_index *index, const char *path, const char *cache_folder);
 /* Looks in both places. 0, INDEX_E_ABSENT, INDEX_E_STALE, or -errno. */
 int shard_index_load(const char *path, const char *cache_folder, const struct stat *st,

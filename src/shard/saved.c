@@ -140,12 +140,9 @@ int shard_index_save(const struct shard_index *index, const char *path, const ch
 	if (!bytes)
 		return fail(-ENOMEM);
 	shard_index_encode(index, bytes);
-	r = -EACCES;
-	if (!cache_folder) {
-		r = name_beside(path, name);
-		if (r == 0)
-			r = write_file(name, bytes, n);
-	}
+	r = name_beside(path, name);
+	if (r == 0)
+		r = write_file(name, bytes, n);
 	if (r == -EACCES || r == -EROFS || r == -EPERM) {
 		r = name_in_cache(path, cache_folder, name);
 		if (r == 0)
@@ -249,15 +246,15 @@ static int read_saved(const char *name, const struct wanted *w)
 	return r;
 }
 
-/* The given cache folder first, since save writes there then; else beside first. */
+/* Beside the shard first, as save does. */
 static int read_either(const char *path, const char *cache_folder, const struct wanted *w)
 {
 	char names[2][PATH_MAX];
-	int cached = cache_folder ? 0 : 1, r, worst = INDEX_E_ABSENT;
+	int r, worst = INDEX_E_ABSENT;
 	bool is_there[2];
 
-	is_there[cached] = name_in_cache(path, cache_folder, names[cached]) == 0;
-	is_there[!cached] = name_beside(path, names[!cached]) == 0;
+	is_there[0] = name_beside(path, names[0]) == 0;
+	is_there[1] = name_in_cache(path, cache_folder, names[1]) == 0;
 	for (int i = 0; i < 2; i++) {
 		r = is_there[i] ? read_saved(names[i], w) : INDEX_E_ABSENT;
 		if (r <= 0)

@@ -117,34 +117,35 @@ def check_damage(saved, raw, path):
     assert load("load", "-", path)[0] == 0
 
 
-def check_cache(folder, path, wanted):
-    cache = folder / "cache" / "deep"
-    assert load("save", cache, path)[0] == 0
-    absolute = os.path.realpath(path)
-    name = f"{xxhash.xxh64_hexdigest(os.fsencode(absolute))}-{path.name}.rfidx"
-    assert [p.name for p in cache.iterdir()] == [name] and not pathlib.Path(f"{path}.rfidx").exists()
-    assert load("load", cache, path)[2].samples == wanted
-    assert oracle.probe("key", cache, path, 0)[0] == "result 0"
-    assert load("load", "-", path)[0] == ABSENT
-    os.environ["XDG_CACHE_HOME"] = str(folder / "home")
-    check_unwritable(folder, path, name)
-    (folder / "home/ringfeed").mkdir(parents=True, exist_ok=True)
-    os.rename(cache / name, folder / "home/ringfeed" / name)
-    assert load("load", "-", path)[2].samples == wanted
-
-
-def check_unwritable(folder, path, name):
-    """Beside the shard it cannot be written (root may write anywhere, so as nobody): the user's cache."""
+def save_as_nobody(cache, path):
+    """Root may write anywhere, so as nobody."""
     nobody = {"user": 65534} if os.geteuid() == 0 else {}
-    (folder / "home").mkdir(mode=0o777)
-    (folder / "home").chmod(0o777)
+    done = subprocess.run([oracle.PROBE, "save", cache, path], capture_output=True, text=True, **nobody)
+    assert done.stdout.startswith("result 0"), done
+    assert not pathlib.Path(f"{path}.rfidx").exists()
+
+
+def check_cache(folder, path, wanted):
+    """Beside the shard wherever that can be written, also with a cache folder; else there, or the user's."""
+    beside = pathlib.Path(f"{path}.rfidx")
+    name = f"{xxhash.xxh64_hexdigest(os.fsencode(os.path.realpath(path)))}-{path.name}.rfidx"
+    cache, home = folder / "cache", folder / "home"
+    for made in (cache, home):
+        made.mkdir()
+        made.chmod(0o777)
+    os.environ["XDG_CACHE_HOME"] = str(home)
+    assert load("save", cache / "deep", path)[0] == 0 and beside.is_file() and not list(cache.iterdir())
+    assert load("load", cache / "deep", path)[2].samples == wanted
+    beside.unlink()
     folder.chmod(0o755)
     path.parent.chmod(0o555)
     path.chmod(0o444)
-    done = subprocess.run([oracle.PROBE, "save", "-", path], capture_output=True, text=True, **nobody)
-    assert done.stdout.startswith("result 0"), done
-    assert (folder / "home/ringfeed" / name).is_file() and not pathlib.Path(f"{path}.rfidx").exists()
-    assert load("load", "-", path)[0] == 0
+    for option, where in ((cache / "deep", cache / "deep"), ("-", home / "ringfeed")):
+        assert load("load", option, path)[0] == ABSENT
+        save_as_nobody(option, path)
+        assert [p.name for p in where.iterdir()] == [name]
+        assert load("load", option, path)[2].samples == wanted
+        assert oracle.probe("key", option, path, 0)[0] == "result 0"
     path.parent.chmod(0o755)
 
 
