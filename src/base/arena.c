@@ -27,10 +27,10 @@ static _Thread_local unsigned char left_behind = 1;
 
 static void forget(struct arena *a)
 {
-	ASAN_UNPOISON_MEMORY_REGION(a->base, a->n_reserved);
+	ASAN_UNPOISON_MEMORY_REGION(a->base, a->n_used);
 	memset(a->base, left_behind, a->n_used);
 	left_behind = (unsigned char)(left_behind * 5 + 3);
-	ASAN_POISON_MEMORY_REGION(a->base, a->n_reserved);
+	ASAN_POISON_MEMORY_REGION(a->base, a->n_used);
 }
 #else
 #define ASAN_POISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))

@@ -345,6 +345,33 @@ def test_truncated(maker, tmp_path, sampling, progressive):
     assert seen == {"done", "bad"}
 
 
+def test_damaged_in_the_middle(maker, tmp_path):
+    """Wrong bytes inside a scan: what libjpeg makes of them, with its warnings counted, or bad by name."""
+    photo = reference.load(files("imagenet-sample/*.JPEG")[1]).resize((160, 120))
+    rng, n_warned, n_bad = random.Random(1), 0, 0
+    path = tmp_path / "damaged.jpg"
+    for i in range(120):
+        out = io.BytesIO()
+        photo.save(out, "JPEG", quality=90, subsampling=i % 3, progressive=i % 4 == 0)
+        data = bytearray(out.getvalue())
+        for _ in range(rng.randint(1, 4)):
+            data[rng.randint(data.index(b"\xff\xda") + 20, len(data) - 3)] = rng.randint(0, 255)
+        path.write_bytes(data)
+        try:
+            image = reference.load(path)
+        except Exception:  # Pillow raises many kinds
+            image = None
+        field = Field(50, 40, (("random_crop", 50, 40, 0, 0, 0, 0, 0),))
+        answer = maker.run(field, path, position=i)
+        if answer.code == "bad":
+            assert answer.cause == "damaged_image" and answer.detail
+            n_bad += 1
+        elif image is not None:
+            assert_same(answer, reference.make(image, field, 0, 0, i), i)
+            n_warned += answer.warnings > 0
+    assert n_warned > 20 and n_bad < 60, (n_warned, n_bad)
+
+
 def test_limits(maker, tmp_path):
     path = tmp_path / "limits.jpg"
     noise(numpy.random.default_rng(3), 64, 48).save(path, progressive=True)
