@@ -117,6 +117,7 @@ static void init_tables(struct core *c)
 		n_must = n_pages / 4;
 	pages_init(&c->must, c->page_words, 0, n_must);
 	pages_init(&c->ahead, c->page_words, n_must, n_pages - n_must);
+	c->ahead_again = c->ahead.n_pages / 4;
 	for (uint32_t i = 0; i < c->n_jobs; i++)
 		c->jobs[i].next = i + 1 < c->n_jobs ? i + 1 : NONE;
 	for (uint32_t i = 0; i < c->n_requests; i++)

@@ -14,7 +14,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 
 /* ---- one request ---- */
 
@@ -110,6 +109,7 @@ struct round {
 	uint64_t budget;  /* bytes still to be given out */
 	bool is_ahead; /* of samples without a slot yet */
 	bool may_use_must;
+	bool found_no_room;
 };
 
 /* Its stream has failed and its jobs are free: their candidates go before their numbers come back. */
@@ -231,17 +231,44 @@ static void collect_ahead(struct core *c, struct round *round)
 	}
 }
 
-static int by_place(const void *left, const void *right)
+static bool is_before(const struct candidate *a, const struct candidate *b)
 {
-	const struct candidate *a = left, *b = right;
-
 	if (a->feed != b->feed)
-		return a->feed < b->feed ? -1 : 1;
+		return a->feed < b->feed;
 	if (a->shard != b->shard)
-		return a->shard < b->shard ? -1 : 1;
+		return a->shard < b->shard;
 	if (a->offset != b->offset)
-		return a->offset < b->offset ? -1 : 1;
-	return a->extent < b->extent ? -1 : a->extent > b->extent;
+		return a->offset < b->offset;
+	return a->extent < b->extent;
+}
+
+/* Lets the one at i sink to its place in the heap of n. */
+static void sink(struct candidate *heap, uint32_t i, uint32_t n)
+{
+	struct candidate it = heap[i];
+
+	for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
+		if (child + 1 < n && is_before(&heap[child], &heap[child + 1]))
+			child++;
+		if (!is_before(&it, &heap[child]))
+			break;
+		heap[i] = heap[child];
+	}
+	heap[i] = it;
+}
+
+/* By place, in place: libc's qsort may allocate. */
+static void sort(struct candidate *cands, uint32_t n)
+{
+	for (uint32_t i = n / 2; i-- > 0;)
+		sink(cands, i, n);
+	for (uint32_t last = n; last-- > 1;) {
+		struct candidate most = cands[0];
+
+		cands[0] = cands[last];
+		cands[last] = most;
+		sink(cands, 0, last);
+	}
 }
 
 /* How many candidates from the first on go into one request, which ends at *ret_end. */
@@ -284,10 +311,11 @@ static void attach(struct core *c, uint32_t request, const struct candidate *can
 }
 
 /* No room for this one: its job waits for the next round. */
-static void give_up(struct core *c, const struct round *round, const struct candidate *cand)
+static void give_up(struct core *c, struct round *round, const struct candidate *cand)
 {
 	uint32_t job = cand->extent / c->n_fields;
 
+	round->found_no_room = true;
 	if (c->jobs[job].state != JOB_READING)
 		return;
 	job_unread(c, job);
@@ -333,13 +361,17 @@ static uint64_t end_of(const struct candidate *cands, uint32_t n)
 
 static void run_round(struct core *c, struct round *round)
 {
-	if (round->n > 1)
-		qsort(c->candidates, round->n, sizeof(*c->candidates), by_place);
+	sort(c->candidates, round->n);
 	for (uint32_t i = 0, n; i < round->n; i += n) {
 		const struct candidate *first = &c->candidates[i];
 		uint64_t end;
 
 		n = merge(c, first, round->n - i, &end);
+		if (round->is_ahead && round->found_no_room) {
+			give_up(c, round, first);
+			n = 1;
+			continue;
+		}
 		while (!make_request(c, round, first, n, end)) { /* a shorter one may find a hole */
 			if (n == 1) {
 				give_up(c, round, first);
@@ -372,11 +404,17 @@ void reads_plan(struct core *c)
 	due.budget = (uint64_t)((due.may_use_must ? c->must.n_free : 0) + c->ahead.n_free) * CORE_PAGE;
 	collect_due(c, &due);
 	run_round(c, &due);
-	/* Reading ahead waits until a good part of its zone is free, so that neighbours come together. */
-	if (c->ahead.n_free >= c->ahead.n_pages / 4) {
+	/* Reading ahead waits until a good part of its zone is free, so that neighbours come together, and
+	 * then, when the holes were too short, until there are more of them. */
+	if (c->ahead.n_free >= c->ahead_again) {
 		ahead.budget = (uint64_t)c->ahead.n_free * CORE_PAGE;
 		collect_ahead(c, &ahead);
 		run_round(c, &ahead);
+		c->ahead_again = c->ahead.n_pages / 4;
+		if (ahead.found_no_room && c->ahead.n_free + c->ahead.n_pages / 16 > c->ahead_again)
+			c->ahead_again = c->ahead.n_free + c->ahead.n_pages / 16;
+		if (c->ahead_again > c->ahead.n_pages)
+			c->ahead_again = c->ahead.n_pages;
 	}
 	launch(c);
 }

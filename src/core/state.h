@@ -157,6 +157,7 @@ struct core {
 	uint32_t n_ahead, n_flying;
 	struct list queue; /* requests planned, not yet flying */
 	struct list settling; /* requests failed or late, with jobs that have to be told */
+	uint32_t ahead_again; /* free pages of the ahead zone with which reading ahead goes on */
 	uint32_t starved; /* a job with a slot that found no room, or NONE */
 	struct list alone, large; /* jobs that go to a worker by themselves */
 	uint32_t large_worker; /* who has the large scratch, or NONE */
