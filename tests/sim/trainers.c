@@ -16,12 +16,6 @@ static uint64_t batch_all(const struct sim *s, const struct sim_group *g)
 	return feed->batch_size ? feed->batch_size * g->world : feed->batch_global;
 }
 
-static void new_base(struct sim *s, struct sim_group *g)
-{
-	g->base_epoch = sim_below(s, 4);
-	g->base_start = sim_odds(s, 5000) ? 0 : sim_below(s, s->world.feeds[g->feed].samples->n_samples);
-}
-
 void trainers_make(struct sim *s)
 {
 	s->n_groups = (unsigned)sim_between(s, 1, SIM_GROUPS_MAX);
@@ -33,7 +27,9 @@ void trainers_make(struct sim *s)
 		g->local_world = sim_odds(s, 8000) ? g->world : (uint32_t)sim_between(s, 1, g->world);
 		if (g->world > 1 || sim_odds(s, 5000))
 			snprintf(g->name, sizeof(g->name), "group%u", i);
-		new_base(s, g);
+		g->base_epoch = sim_below(s, 4);
+		if (sim_odds(s, 5000))
+			g->base_start = sim_below(s, s->world.feeds[g->feed].samples->n_samples);
 		for (uint32_t r = 0; r < g->local_world; r++) {
 			s->trainers[s->n_trainers] = (struct trainer){.group = i, .rank = r,
 								      .stream = NOBODY};
@@ -55,18 +51,19 @@ static void choose_place(struct sim *s, const struct sim_group *g, uint64_t *ret
 {
 	uint64_t n = s->world.feeds[g->feed].samples->n_samples, all = batch_all(s, g);
 
-	*ret_epoch = sim_odds(s, 100) ? sim_below(s, 1000) + (UINT64_C(1) << 40) : sim_below(s, 12);
+	*ret_epoch = sim_odds(s, 100) ? sim_below(s, 1000) + (UINT64_C(1) << 40)
+				       : g->base_epoch + sim_below(s, 12); /* a pass before it ends in one from 0 */
 	*ret_position = *ret_epoch == g->base_epoch ? g->base_start : 0;
 	if (sim_odds(s, 5000))
 		*ret_position += sim_below(s, (n - 1 - *ret_position) / all + 1) * all;
 }
 
-static uint32_t count_group(const struct sim *s, uint32_t group, bool (*is)(const struct oracle_stream *))
+static uint32_t count_group(const struct sim *s, uint32_t group)
 {
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++)
-		n += s->streams[i].is_used && s->streams[i].group == group && (!is || is(&s->streams[i]));
+		n += s->streams[i].is_used && s->streams[i].group == group;
 	return n;
 }
 
@@ -88,7 +85,7 @@ static bool is_pool_rich(const struct sim *s, const struct sim_group *g)
 	for (uint32_t i = 0; i < feed->n_slots; i++)
 		n_free += s->slots[g->feed][i].owner == NOBODY;
 	for (uint32_t i = 0; i < s->n_groups; i++) /* a claim for those who have not come yet */
-		if (&s->groups[i] != g && s->groups[i].name[0] && s->groups[i].feed == g->feed && count_group(s, i, NULL))
+		if (&s->groups[i] != g && s->groups[i].name[0] && s->groups[i].feed == g->feed && count_group(s, i))
 			claims += s->groups[i].local_world * feed->slots_per_rank;
 	return n_free >= claims + 2 * g->local_world;
 }
@@ -138,8 +135,6 @@ static void attach(struct sim *s, uint32_t trainer)
 		g->generation++; /* the launcher starts them all again */
 	s->coming = t->group;
 	a.generation = g->generation;
-	if (count_group(s, t->group, oracle_is_live) == 0 && !t->has_token && sim_odds(s, 3000))
-		new_base(s, g);
 	was_taken = is_rank_taken(s, t);
 	if (!t->has_token)
 		choose_place(s, g, &t->epoch, &t->position);
