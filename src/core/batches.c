@@ -122,6 +122,8 @@ void batches_open(struct core *c, uint32_t stream)
 {
 	uint32_t slot;
 
+	if (!is_live(&c->streams[stream]))
+		return; /* lending has just failed it */
 	while ((slot = find_free_slot(c, &c->streams[stream])) != NONE)
 		open_batch(c, stream, slot);
 	batches_lend(c, stream); /* empty ones are full at once */
@@ -139,7 +141,8 @@ static bool is_over_limit(struct core *c, uint32_t stream, uint64_t bad_here, st
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
 		const struct stream *other = &c->streams[i];
 
-		if (other->is_used && other->group == s->group && other->lend_epoch == s->lend_epoch)
+		/* A dead one's count came back with the token of whoever took its place. */
+		if (is_live(other) && other->group == s->group && other->lend_epoch == s->lend_epoch)
 			n += other->bad;
 	}
 	*what = (struct core_action){.kind = CORE_FAIL, .stream = stream};
@@ -168,7 +171,7 @@ static void end_epoch(struct core *c, uint32_t stream)
 	a->lend.serial = s->serial;
 	a->lend.epoch = s->lend_epoch;
 	a->lend.epoch_after = ++s->lend_epoch;
-	s->bad = 0;
+	s->lend_start = s->bad = 0;
 }
 
 static void lend(struct core *c, uint32_t stream, uint32_t slot)

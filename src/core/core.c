@@ -117,6 +117,7 @@ static void init_tables(struct core *c)
 		n_must = n_pages / 4;
 	pages_init(&c->must, c->page_words, 0, n_must);
 	pages_init(&c->ahead, c->page_words, n_must, n_pages - n_must);
+	c->ahead_again = c->ahead.n_pages / 4;
 	for (uint32_t i = 0; i < c->n_jobs; i++)
 		c->jobs[i].next = i + 1 < c->n_jobs ? i + 1 : NONE;
 	for (uint32_t i = 0; i < c->n_requests; i++)
@@ -136,8 +137,8 @@ static void init_tables(struct core *c)
 		first += feed->feed.n_slots;
 	}
 	c->free_job = c->free_request = 0;
-	c->queue = c->alone = c->large = list_empty();
-	c->large_worker = NONE;
+	c->queue = c->settling = c->alone = c->large = list_empty();
+	c->large_worker = c->starved = NONE;
 	c->next_lease = c->next_task = 1;
 }
 
@@ -193,6 +194,7 @@ struct core *core_free(struct core *c)
 void job_push(struct core *c, struct list *l, uint32_t job)
 {
 	c->jobs[job].next = NONE;
+	c->jobs[job].prev = l->tail;
 	if (l->tail == NONE)
 		l->head = job;
 	else
@@ -203,39 +205,36 @@ void job_push(struct core *c, struct list *l, uint32_t job)
 void job_push_front(struct core *c, struct list *l, uint32_t job)
 {
 	c->jobs[job].next = l->head;
-	l->head = job;
-	if (l->tail == NONE)
+	c->jobs[job].prev = NONE;
+	if (l->head == NONE)
 		l->tail = job;
+	else
+		c->jobs[l->head].prev = job;
+	l->head = job;
 }
 
 uint32_t job_pop(struct core *c, struct list *l)
 {
 	uint32_t job = l->head;
 
-	if (job == NONE)
-		return NONE;
-	l->head = c->jobs[job].next;
-	if (l->head == NONE)
-		l->tail = NONE;
-	c->jobs[job].next = NONE;
+	if (job != NONE)
+		job_remove(c, l, job);
 	return job;
 }
 
 void job_remove(struct core *c, struct list *l, uint32_t job)
 {
-	uint32_t before = NONE;
+	struct job *j = &c->jobs[job];
 
-	for (uint32_t i = l->head; i != job; i = c->jobs[i].next) {
-		assert(i != NONE);
-		before = i;
-	}
-	if (before == NONE)
-		l->head = c->jobs[job].next;
+	if (j->prev == NONE)
+		l->head = j->next;
 	else
-		c->jobs[before].next = c->jobs[job].next;
-	if (l->tail == job)
-		l->tail = before;
-	c->jobs[job].next = NONE;
+		c->jobs[j->prev].next = j->next;
+	if (j->next == NONE)
+		l->tail = j->prev;
+	else
+		c->jobs[j->next].prev = j->prev;
+	j->next = j->prev = NONE;
 }
 
 /* ---- the order of an epoch ---- */
@@ -281,6 +280,7 @@ static void account(struct core *c, uint64_t now_ns);
 static void work(struct core *c)
 {
 	c->is_dirty = false;
+	reads_settle(c);
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
 		uint32_t s = (c->turn + i) % c->spec.n_streams;
 

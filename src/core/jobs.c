@@ -15,14 +15,16 @@ void job_drop_extents(struct core *c, uint32_t job)
 
 	for (unsigned f = 0; f < n_fields; f++) {
 		uint32_t at = job * c->n_fields + f, request = c->extents[at].request;
-		uint32_t *link;
+		const struct extent *x = &c->extents[at];
 
 		if (request == NONE)
 			continue;
-		link = &c->requests[request].first_extent;
-		while (*link != at)
-			link = &c->extents[*link].next;
-		*link = c->extents[at].next;
+		if (x->prev == NONE)
+			c->requests[request].first_extent = x->next;
+		else
+			c->extents[x->prev].next = x->next;
+		if (x->next != NONE)
+			c->extents[x->next].prev = x->prev;
 		c->extents[at].request = NONE;
 		request_put(c, request);
 	}
@@ -39,6 +41,8 @@ void job_free(struct core *c, uint32_t job)
 	job_drop_extents(c, job);
 	if (j->slot == NONE)
 		c->n_ahead--;
+	if (c->starved == job)
+		c->starved = NONE;
 	j->state = JOB_FREE;
 	j->next = c->free_job;
 	c->free_job = job;

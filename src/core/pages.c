@@ -17,22 +17,34 @@ void pages_init(struct pages *p, uint64_t *words, uint32_t first, uint32_t n_pag
 			    .n_free = n_pages};
 }
 
+/* The first page in [page, to) whose bit, xored with flip, is set; or to. A word at a time. */
+static uint32_t next_bit(const struct pages *p, uint32_t page, uint32_t to, uint64_t flip)
+{
+	while (page < to) {
+		uint64_t word = (p->used[page / 64] ^ flip) >> (page % 64);
+
+		if (word) {
+			page += (uint32_t)__builtin_ctzll(word);
+			return page < to ? page : to;
+		}
+		page = (page / 64 + 1) * 64;
+	}
+	return to;
+}
+
 /* The start of a free run of n in [from, to), or PAGES_NONE. */
 static uint32_t find(const struct pages *p, uint32_t from, uint32_t to, uint32_t n)
 {
-	uint32_t start = from, page = from;
+	uint32_t start = next_bit(p, from, to, UINT64_MAX);
 
-	while (page < to && page - start < n) {
-		if (page % 64 == 0 && p->used[page / 64] == UINT64_MAX) {
-			page += 64;
-			start = page;
-		} else if (is_used(p, page)) {
-			start = ++page;
-		} else {
-			page++;
-		}
+	while (to - start >= n) {
+		uint32_t end = next_bit(p, start, start + n, 0);
+
+		if (end == start + n)
+			return start;
+		start = next_bit(p, end, to, UINT64_MAX);
 	}
-	return page <= to && page - start >= n && start + n <= to ? start : PAGES_NONE;
+	return PAGES_NONE;
 }
 
 uint32_t pages_get(struct pages *p, uint32_t n)

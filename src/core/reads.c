@@ -6,13 +6,14 @@
  *
  * Two zones keep the way free: samples whose row has a slot may use both, samples read ahead only
  * the larger one. Whatever has a slot is soon written and its pages come back, so the first zone
- * always empties, and a trainer that stalls can hold back its own read-ahead only.
+ * always empties, and a trainer that stalls can hold back its own read-ahead only. A sample that finds
+ * no hole long enough keeps the others out of the first zone until it is empty enough: without that, small
+ * samples could take every hole for ever.
  */
 #include "core/state.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 
 /* ---- one request ---- */
 
@@ -37,27 +38,33 @@ void request_put(struct core *c, uint32_t request)
 	struct request *r = &c->requests[request];
 
 	assert(r->n_users > 0);
-	if (--r->n_users == 0 && r->state == REQUEST_LANDED)
+	if (--r->n_users > 0)
+		return;
+	if (r->state == REQUEST_LANDED) {
 		request_free(c, request);
+	} else if (r->state == REQUEST_QUEUED) { /* launch() drops it; its pages are wanted before */
+		pages_put(zone_of(c, r), r->page, r->n_pages);
+		r->n_pages = 0;
+	}
 }
 
-static void queue_push(struct core *c, uint32_t request)
+static void list_push(struct core *c, struct list *l, uint32_t request)
 {
 	c->requests[request].next = NONE;
-	if (c->queue.tail == NONE)
-		c->queue.head = request;
+	if (l->tail == NONE)
+		l->head = request;
 	else
-		c->requests[c->queue.tail].next = request;
-	c->queue.tail = request;
+		c->requests[l->tail].next = request;
+	l->tail = request;
 }
 
-static uint32_t queue_pop(struct core *c)
+static uint32_t list_pop(struct core *c, struct list *l)
 {
-	uint32_t request = c->queue.head;
+	uint32_t request = l->head;
 
-	c->queue.head = c->requests[request].next;
-	if (c->queue.head == NONE)
-		c->queue.tail = NONE;
+	l->head = c->requests[request].next;
+	if (l->head == NONE)
+		l->tail = NONE;
 	return request;
 }
 
@@ -72,7 +79,7 @@ static void launch(struct core *c)
 			c->is_dirty = true;
 			return;
 		}
-		request = queue_pop(c);
+		request = list_pop(c, &c->queue);
 		r = &c->requests[request];
 		if (r->n_users == 0) {
 			request_free(c, request);
@@ -81,7 +88,7 @@ static void launch(struct core *c)
 		r->state = REQUEST_FLYING;
 		r->is_late = false;
 		r->deadline_ns = c->now_ns + c->spec.read_timeout_ns;
-		if (c->n_flying++ == 0)
+		if (c->n_flying++ == 0 || r->deadline_ns < c->read_deadline_ns)
 			c->read_deadline_ns = r->deadline_ns;
 		c->totals.n_reads++;
 		c->totals.read_bytes += r->n_bytes;
@@ -100,7 +107,9 @@ static void launch(struct core *c)
 struct round {
 	uint32_t n;	  /* candidates */
 	uint64_t budget;  /* bytes still to be given out */
-	bool is_ahead;
+	bool is_ahead; /* of samples without a slot yet */
+	bool may_use_must;
+	bool found_no_room;
 };
 
 /* Its stream has failed and its jobs are free: their candidates go before their numbers come back. */
@@ -139,6 +148,8 @@ static void add_candidates(struct core *c, struct round *round, uint32_t job)
 	const struct sample_shard *file = &samples->shards[shard];
 	enum cause cause = cause_of_places(samples, j->sample);
 
+	if (c->starved == job)
+		c->starved = NONE; /* again so, if there still is no room */
 	if (cause != CAUSE_none) {
 		job_bad(c, job, cause, "");
 		if (s->has_failed)
@@ -171,10 +182,13 @@ static void add_candidates(struct core *c, struct round *round, uint32_t job)
 	}
 }
 
-static bool is_full(const struct core *c, const struct round *round)
+static bool is_full(struct core *c, const struct round *round)
 {
-	return round->budget == 0 || round->n + c->n_fields > CANDIDATES_MAX ||
-	       actions_left(c) < ACTIONS_SLACK;
+	if (actions_left(c) < ACTIONS_SLACK) {
+		c->is_dirty = true;
+		return true;
+	}
+	return round->budget == 0 || round->n + c->n_fields > CANDIDATES_MAX;
 }
 
 static void collect_due(struct core *c, struct round *round)
@@ -217,17 +231,44 @@ static void collect_ahead(struct core *c, struct round *round)
 	}
 }
 
-static int by_place(const void *left, const void *right)
+static bool is_before(const struct candidate *a, const struct candidate *b)
 {
-	const struct candidate *a = left, *b = right;
-
 	if (a->feed != b->feed)
-		return a->feed < b->feed ? -1 : 1;
+		return a->feed < b->feed;
 	if (a->shard != b->shard)
-		return a->shard < b->shard ? -1 : 1;
+		return a->shard < b->shard;
 	if (a->offset != b->offset)
-		return a->offset < b->offset ? -1 : 1;
-	return a->extent < b->extent ? -1 : a->extent > b->extent;
+		return a->offset < b->offset;
+	return a->extent < b->extent;
+}
+
+/* Lets the one at i sink to its place in the heap of n. */
+static void sink(struct candidate *heap, uint32_t i, uint32_t n)
+{
+	struct candidate it = heap[i];
+
+	for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
+		if (child + 1 < n && is_before(&heap[child], &heap[child + 1]))
+			child++;
+		if (!is_before(&it, &heap[child]))
+			break;
+		heap[i] = heap[child];
+	}
+	heap[i] = it;
+}
+
+/* By place, in place: libc's qsort may allocate. */
+static void sort(struct candidate *cands, uint32_t n)
+{
+	for (uint32_t i = n / 2; i-- > 0;)
+		sink(cands, i, n);
+	for (uint32_t last = n; last-- > 1;) {
+		struct candidate most = cands[0];
+
+		cands[0] = cands[last];
+		cands[last] = most;
+		sink(cands, 0, last);
+	}
 }
 
 /* How many candidates from the first on go into one request, which ends at *ret_end. */
@@ -260,78 +301,120 @@ static void attach(struct core *c, uint32_t request, const struct candidate *can
 			continue; /* given up in this round: another part of it found no room */
 		x->request = request;
 		x->at = (uint32_t)(cands[i].offset - r->offset);
+		x->prev = NONE;
 		x->next = r->first_extent;
+		if (x->next != NONE)
+			c->extents[x->next].prev = cands[i].extent;
 		r->first_extent = cands[i].extent;
 		r->n_users++;
 	}
 }
 
-/* No room for these: their jobs wait for the next round. */
-static void give_up(struct core *c, const struct candidate *cands, uint32_t n)
+/* No room for this one: its job waits for the next round. */
+static void give_up(struct core *c, struct round *round, const struct candidate *cand)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t job = cands[i].extent / c->n_fields;
+	uint32_t job = cand->extent / c->n_fields;
 
-		if (c->jobs[job].state == JOB_READING)
-			job_unread(c, job);
-	}
+	round->found_no_room = true;
+	if (c->jobs[job].state != JOB_READING)
+		return;
+	job_unread(c, job);
+	if (!round->is_ahead && c->starved == NONE)
+		c->starved = job;
 }
 
-static void make_request(struct core *c, const struct round *round, const struct candidate *cands,
+/* One request for the first n; false when there is no room for it. */
+static bool make_request(struct core *c, const struct round *round, const struct candidate *cands,
 			 uint32_t n, uint64_t end)
 {
 	uint64_t start = cands->offset / CORE_PAGE * CORE_PAGE;
 	uint32_t n_pages = (uint32_t)((end - start + CORE_PAGE - 1) / CORE_PAGE);
-	uint32_t request = c->free_request, page = PAGES_NONE;
+	uint32_t request = c->free_request, page;
 	struct request *r;
 
-	if (request != NONE) {
-		page = pages_get(&c->ahead, n_pages);
-		if (page == PAGES_NONE && !round->is_ahead)
-			page = pages_get(&c->must, n_pages);
-	}
-	if (page == PAGES_NONE) {
-		give_up(c, cands, n);
-		return;
-	}
+	if (request == NONE)
+		return false;
+	page = pages_get(&c->ahead, n_pages);
+	if (page == PAGES_NONE && round->may_use_must)
+		page = pages_get(&c->must, n_pages);
+	if (page == PAGES_NONE)
+		return false;
 	r = &c->requests[request];
 	c->free_request = r->next;
 	*r = (struct request){.offset = start, .n_bytes = n_pages * CORE_PAGE, .feed = cands->feed,
 			      .shard = cands->shard, .page = page, .n_pages = n_pages,
 			      .first_extent = NONE, .state = REQUEST_QUEUED};
 	attach(c, request, cands, n);
-	queue_push(c, request);
+	list_push(c, &c->queue, request);
+	return true;
+}
+
+static uint64_t end_of(const struct candidate *cands, uint32_t n)
+{
+	uint64_t end = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (cands[i].end > end)
+			end = cands[i].end;
+	return end;
 }
 
 static void run_round(struct core *c, struct round *round)
 {
-	qsort(c->candidates, round->n, sizeof(*c->candidates), by_place);
+	sort(c->candidates, round->n);
 	for (uint32_t i = 0, n; i < round->n; i += n) {
+		const struct candidate *first = &c->candidates[i];
 		uint64_t end;
 
-		n = merge(c, &c->candidates[i], round->n - i, &end);
-		make_request(c, round, &c->candidates[i], n, end);
+		n = merge(c, first, round->n - i, &end);
+		if (round->is_ahead && round->found_no_room) {
+			give_up(c, round, first);
+			n = 1;
+			continue;
+		}
+		while (!make_request(c, round, first, n, end)) { /* a shorter one may find a hole */
+			if (n == 1) {
+				give_up(c, round, first);
+				break;
+			}
+			n /= 2;
+			end = end_of(first, n);
+		}
 	}
+}
+
+static void read_starved(struct core *c)
+{
+	struct round alone = {.budget = UINT64_MAX, .may_use_must = true};
+	uint32_t job = c->starved;
+
+	if (job == NONE || is_full(c, &alone))
+		return;
+	job_remove(c, &c->streams[c->jobs[job].stream].unread, job);
+	add_candidates(c, &alone, job);
+	run_round(c, &alone);
 }
 
 void reads_plan(struct core *c)
 {
-	struct round due = {.budget = (uint64_t)(c->must.n_free + c->ahead.n_free) * CORE_PAGE};
-	struct round ahead = {.is_ahead = true};
+	struct round due = {0}, ahead = {.is_ahead = true};
 
+	read_starved(c);
+	due.may_use_must = c->starved == NONE;
+	due.budget = (uint64_t)((due.may_use_must ? c->must.n_free : 0) + c->ahead.n_free) * CORE_PAGE;
 	collect_due(c, &due);
 	run_round(c, &due);
-	launch(c);
-	if (c->n_flying == 0) { /* holes too small for many parts at once: the first sample alone */
-		due = (struct round){.budget = 1};
-		collect_due(c, &due);
-		run_round(c, &due);
-	}
-	/* Reading ahead waits until a good part of its zone is free, so that neighbours come together. */
-	if (c->ahead.n_free >= c->ahead.n_pages / 4) {
+	/* Reading ahead waits until a good part of its zone is free, so that neighbours come together, and
+	 * then, when the holes were too short, until there are more of them. */
+	if (c->ahead.n_free >= c->ahead_again) {
 		ahead.budget = (uint64_t)c->ahead.n_free * CORE_PAGE;
 		collect_ahead(c, &ahead);
 		run_round(c, &ahead);
+		c->ahead_again = c->ahead.n_pages / 4;
+		if (ahead.found_no_room && c->ahead.n_free + c->ahead.n_pages / 16 > c->ahead_again)
+			c->ahead_again = c->ahead.n_free + c->ahead.n_pages / 16;
+		if (c->ahead_again > c->ahead.n_pages)
+			c->ahead_again = c->ahead.n_pages;
 	}
 	launch(c);
 }
@@ -365,37 +448,59 @@ void core_on_read(struct core *c, uint64_t now_ns, uint32_t request, int64_t n_b
 	core_begin(c, now_ns);
 	assert(request < c->n_requests && r->state == REQUEST_FLYING);
 	c->n_flying--;
-	is_changed = n_bytes >= 0 && (is_changed || is_short(c, r, n_bytes));
-	while ((n_bytes < 0 || is_changed) && r->first_extent != NONE) {
-		uint32_t job = r->first_extent / c->n_fields;
-
-		if (is_changed)
-			job_changed(c, job);
-		else
-			read_failed(c, job, (int)-n_bytes);
+	if (n_bytes < 0 || is_changed || is_short(c, r, n_bytes)) {
+		r->state = REQUEST_FAILED;
+		r->error = n_bytes < 0 ? (int)-n_bytes : 0;
+		list_push(c, &c->settling, request);
+		return;
 	}
+	r->state = REQUEST_LANDED;
 	if (r->n_users == 0) {
 		request_free(c, request);
 		return;
 	}
-	r->state = REQUEST_LANDED;
 	for (uint32_t x = r->first_extent; x != NONE; x = c->extents[x].next)
 		if (--c->jobs[x / c->n_fields].n_pending == 0)
 			job_staged(c, x / c->n_fields);
 }
 
-/* A read past its deadline: its samples leave it, its pages stay until it ends. */
-static void read_late(struct core *c, struct request *r)
+static void read_late(struct core *c, uint32_t job)
 {
-	r->is_late = true;
-	while (r->first_extent != NONE) {
-		uint32_t job = r->first_extent / c->n_fields;
+	c->totals.n_retries++;
+	if (++c->jobs[job].n_late < LATE_TRIES)
+		job_unread(c, job);
+	else
+		job_transient(c, job, CAUSE_read_late, ETIMEDOUT);
+}
 
-		c->totals.n_retries++;
-		if (++c->jobs[job].n_late < LATE_TRIES)
-			job_unread(c, job);
-		else
-			job_transient(c, job, CAUSE_read_late, ETIMEDOUT);
+/* Takes the job out of the request, one way or another. */
+static void settle_job(struct core *c, const struct request *r, uint32_t job)
+{
+	if (r->state == REQUEST_FLYING)
+		read_late(c, job); /* its pages stay until it ends */
+	else if (r->error)
+		read_failed(c, job, r->error);
+	else
+		job_changed(c, job);
+}
+
+void reads_settle(struct core *c)
+{
+	uint32_t request;
+
+	while ((request = c->settling.head) != NONE) {
+		struct request *r = &c->requests[request];
+
+		while (r->first_extent != NONE) {
+			if (actions_left(c) < ACTIONS_SLACK) {
+				c->is_dirty = true;
+				return;
+			}
+			settle_job(c, r, r->first_extent / c->n_fields);
+		}
+		list_pop(c, &c->settling);
+		if (r->state == REQUEST_FAILED)
+			request_free(c, request);
 	}
 }
 
@@ -410,10 +515,12 @@ void reads_time(struct core *c)
 
 		if (r->state != REQUEST_FLYING || r->is_late)
 			continue;
-		if (r->deadline_ns <= c->now_ns && actions_left(c) >= ACTIONS_SLACK)
-			read_late(c, r);
-		else if (r->deadline_ns < least)
+		if (r->deadline_ns <= c->now_ns) {
+			r->is_late = true;
+			list_push(c, &c->settling, i);
+		} else if (r->deadline_ns < least) {
 			least = r->deadline_ns;
+		}
 	}
 	c->read_deadline_ns = least;
 }

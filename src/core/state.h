@@ -29,7 +29,8 @@ enum {
 
 enum job_state { JOB_FREE, JOB_UNREAD, JOB_READING, JOB_STAGED, JOB_TASKED };
 enum slot_state { SLOT_FREE, SLOT_FILLING, SLOT_READY, SLOT_LEASED, SLOT_QUARANTINED };
-enum request_state { REQUEST_FREE, REQUEST_QUEUED, REQUEST_FLYING, REQUEST_LANDED };
+enum request_state { REQUEST_FREE, REQUEST_QUEUED, REQUEST_FLYING, REQUEST_LANDED,
+		     REQUEST_FAILED };
 
 struct list {
 	uint32_t head, tail;
@@ -39,7 +40,7 @@ struct job {
 	uint64_t position, sample, epoch;
 	uint64_t bytes; /* booked in the stream's ahead_bytes; 0 once it has a slot */
 	uint32_t stream, slot, row; /* slot NONE: read ahead */
-	uint32_t next;		    /* in the one list its state keeps it in */
+	uint32_t next, prev;	    /* in the one list its state keeps it in */
 	uint32_t next_ahead;
 	uint8_t state, attempt, n_pending;
 	uint8_t n_deaths, n_overruns, n_read_errors, n_late;
@@ -51,7 +52,7 @@ struct extent {
 	uint32_t request; /* NONE: not attached */
 	uint32_t at;	  /* bytes from the request's start */
 	uint32_t n_bytes, size;
-	uint32_t next; /* of the same request */
+	uint32_t next, prev; /* of the same request */
 };
 
 struct request {
@@ -59,7 +60,8 @@ struct request {
 	uint32_t n_bytes, feed, shard;
 	uint32_t page, n_pages;
 	uint32_t n_users, first_extent;
-	uint32_t next; /* in the queue or the free list */
+	uint32_t next; /* in the queue, in settling or in the free list */
+	int error;     /* of a failed one; 0: the file has changed */
 	uint8_t state;
 	bool is_late;
 };
@@ -87,7 +89,7 @@ struct stream {
 	struct list ahead;		  /* jobs by next_ahead: made, without a slot yet */
 	struct list batches;		  /* slots by next: filling or ready, oldest first */
 	uint64_t ahead_bytes;
-	uint64_t lend_epoch, bad; /* of the next batch to lend: its epoch, the token's count */
+	uint64_t lend_epoch, lend_start, bad; /* of the next batch: its epoch, where that pass began, the token's count */
 	uint64_t n_due, n_bad, n_padded;
 	uint64_t waits_ns[CORE_WAITS], lent_waits_ns[CORE_WAITS];
 	uint32_t feed, group, rank, credit, serial, n_lent;
@@ -154,6 +156,9 @@ struct core {
 	uint32_t free_job, free_request;
 	uint32_t n_ahead, n_flying;
 	struct list queue; /* requests planned, not yet flying */
+	struct list settling; /* requests failed or late, with jobs that have to be told */
+	uint32_t ahead_again; /* free pages of the ahead zone with which reading ahead goes on */
+	uint32_t starved; /* a job with a slot that found no room, or NONE */
 	struct list alone, large; /* jobs that go to a worker by themselves */
 	uint32_t large_worker; /* who has the large scratch, or NONE */
 	uint32_t turn;	       /* stream whose turn it is */
@@ -199,6 +204,8 @@ void job_changed(struct core *c, uint32_t job);
 
 /* reads.c */
 void reads_plan(struct core *c);
+/* Tells the jobs of failed and late reads, as far as the action queue has room. */
+void reads_settle(struct core *c);
 void request_put(struct core *c, uint32_t request);
 void reads_time(struct core *c);
 

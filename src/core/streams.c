@@ -35,6 +35,8 @@ static uint32_t group_reserve(const struct core *c, uint32_t group)
 	const struct group *g = &c->groups[group];
 	uint32_t n = 0;
 
+	if (!g->name[0])
+		return 0; /* a trainer alone: nobody else can come */
 	for (uint32_t i = 0; i < c->spec.n_streams; i++)
 		n += is_live(&c->streams[i]) && c->streams[i].group == group;
 	return n < g->local_world ? (g->local_world - n) * g->per_rank : 0;
@@ -140,14 +142,14 @@ static int refuse_rank(struct core *c, const struct core_attach *a, uint32_t gro
 			return CORE_E_REFUSED;
 		}
 		if (s->lend_epoch == a->epoch &&
-		    (s->open.pass.start > a->position ? s->open.pass.start - a->position
-						      : a->position - s->open.pass.start) %
+		    (s->lend_start > a->position ? s->lend_start - a->position
+						 : a->position - s->lend_start) %
 			    (s->open.pass.batch * a->world)) {
 			reason_set(why, "rank %u starts at position %llu, no whole number of global batches of %llu "
 				   "from position %llu where rank %u started: give all ranks tokens of one run",
 				   a->rank, (unsigned long long)a->position,
 				   (unsigned long long)(s->open.pass.batch * a->world),
-				   (unsigned long long)s->open.pass.start, s->rank);
+				   (unsigned long long)s->lend_start, s->rank);
 			return CORE_E_REFUSED;
 		}
 	}
@@ -224,6 +226,7 @@ static void start_at(struct core *c, uint32_t stream, uint64_t epoch, uint64_t p
 
 	cursor_set(c, stream, &s->open, epoch, position);
 	s->lend_epoch = epoch;
+	s->lend_start = position;
 	s->bad = bad;
 	s->is_empty_pass = pass_n_batches(&s->open.pass) == 0;
 	if (s->is_empty_pass)

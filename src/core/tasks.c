@@ -105,6 +105,8 @@ void tasks_dispatch(struct core *c)
 {
 	/* Idle workers first, then a second task in hand for the busy ones. */
 	for (uint32_t n_hands = 0; n_hands < CORE_HAND; n_hands++) {
+		if (n_hands > 0 && c->alone.head != NONE)
+			return; /* it needs an idle worker: busy ones get no more until one is */
 		for (uint32_t i = 0; i < c->spec.n_workers; i++) {
 			const struct worker *w = &c->workers[i];
 
@@ -214,7 +216,7 @@ static void settle_sample(struct core *c, uint32_t job, const struct answer_samp
 	}
 }
 
-static bool is_truthful(const struct hand *h, const void *bytes, size_t n)
+static bool is_truthful(const struct core *c, const struct hand *h, const void *bytes, size_t n)
 {
 	const struct answer *a = bytes;
 	const struct answer_sample *samples = (const struct answer_sample *)(a + 1);
@@ -228,6 +230,7 @@ static bool is_truthful(const struct hand *h, const void *bytes, size_t n)
 		if (s->code > ANSWER_CHANGED || s->cause >= CAUSE_COUNT ||
 		    (s->code == ANSWER_BAD && s->cause == CAUSE_none) ||
 		    (s->code == ANSWER_NEED_LARGE && h->has_large) ||
+		    (s->code != ANSWER_DONE && c->jobs[h->jobs[i]].is_masked) ||
 		    memchr(s->detail, 0, sizeof(s->detail)) == NULL)
 			return false;
 	}
@@ -243,8 +246,10 @@ bool core_on_answer(struct core *c, uint64_t now_ns, unsigned worker, const void
 	struct hand h;
 
 	core_begin(c, now_ns);
-	if (!w->n_hands || w->is_killed || !is_truthful(&w->hands[0], bytes, n))
+	if (!w->n_hands || w->is_killed || !is_truthful(c, &w->hands[0], bytes, n)) {
+		w->is_killed = true; /* no more tasks for it */
 		return false;
+	}
 	h = w->hands[0];
 	f = &c->feeds[c->slots[h.slot].feed];
 	drop_hand(c, w, worker);
@@ -276,6 +281,10 @@ static void blame(struct core *c, uint32_t job, bool has_overrun)
 
 	c->totals.n_retries++;
 	j->is_alone = true;
+	if (j->is_masked) { /* zero bytes: whatever killed the worker, it was not the sample */
+		job_staged(c, job);
+		return;
+	}
 	if (has_overrun ? ++j->n_overruns >= CRASH_TRIES : ++j->n_deaths >= CRASH_TRIES) {
 		if (has_overrun)
 			job_transient(c, job, CAUSE_overrun, 0);

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The workers: what they have in hand, in the order they got it, and what becomes of the oldest: an answer,
+ * a death, a hang, a lie.
+ */
+#include "sim.h"
+
+#include <string.h>
+
+static uint64_t lying_answer(struct sim *s, struct answer *a, struct answer_sample *samples, size_t *n)
+{
+	uint32_t last = a->n_samples - 1;
+
+	switch (sim_below(s, 7)) {
+	case 0:
+		return a->id++;
+	case 1:
+		return a->n_samples++;
+	case 2:
+		return *n -= 8;
+	case 3:
+		return *n = sim_below(s, sizeof(*a));
+	case 4:
+		return samples[last].code = (uint32_t)sim_between(s, ANSWER_CHANGED + 1, UINT32_MAX);
+	case 5:
+		samples[last].code = ANSWER_BAD;
+		return samples[last].cause = sim_odds(s, 5000) ? CAUSE_COUNT : CAUSE_none;
+	default:
+		memset(samples[last].detail, 'x', sizeof(samples[last].detail));
+		return 0;
+	}
+}
+
+static void answer_sample(const struct sim *s, const struct sim_task *t, uint32_t i,
+			  struct answer_sample *ret)
+{
+	const struct task_sample *sample = &t->samples[i];
+
+	*ret = (struct answer_sample){.code = ANSWER_DONE};
+	if (sample->flags & TASK_SAMPLE_MASK)
+		return;
+	if (world_is_large(s, t->head.feed, sample->sample) && !t->head.has_large) {
+		ret->code = ANSWER_NEED_LARGE;
+	} else if (world_cause(s, t->head.feed, sample->sample) != CAUSE_none) {
+		ret->code = ANSWER_BAD;
+		ret->cause = world_cause(s, t->head.feed, sample->sample);
+		strcpy(ret->detail, "why");
+	}
+}
+
+static void choose_fate(struct sim *s, uint32_t worker, uint64_t *ret_ns)
+{
+	struct sim_worker *w = &s->workers[worker];
+	struct sim_task *t = &w->tasks[0];
+	const struct odds *o = &s->world.odds;
+
+	w->fate = WORKER_ANSWERS;
+	*ret_ns = 10 * US;
+	for (uint32_t i = 0; i < t->head.n_samples; i++)
+		*ret_ns += sim_below(s, s->world.task_ns_max);
+	if (*ret_ns > s->world.spec.task_timeout_ns * 9 / 10)
+		*ret_ns = s->world.spec.task_timeout_ns * 9 / 10;
+	for (w->victim = 0; w->victim < t->head.n_samples; w->victim++)
+		if (!(t->samples[w->victim].flags & TASK_SAMPLE_MASK) &&
+		    world_is_poison(s, t->head.feed, t->samples[w->victim].sample)) {
+			w->fate = WORKER_DIES;
+			return;
+		}
+	if (s->is_ending)
+		return;
+	if (sim_odds(s, o->die))
+		w->fate = WORKER_DIES;
+	else if (sim_odds(s, o->hang))
+		w->fate = WORKER_HANGS;
+	else if (sim_odds(s, o->lie))
+		w->fate = WORKER_LIES;
+	else if (sim_odds(s, o->slow)) /* sometimes the answer crosses the kill */
+		*ret_ns = s->world.spec.task_timeout_ns * sim_between(s, 90, 110) / 100;
+}
+
+static void begin(struct sim *s, uint32_t worker)
+{
+	struct sim_worker *w = &s->workers[worker];
+	uint64_t ns;
+
+	if (w->n_tasks == 0 || w->is_doomed)
+		return;
+	choose_fate(s, worker, &ns);
+	w->began_ns = s->now;
+	if (w->fate == WORKER_DIES) {
+		w->is_doomed = true;
+		sim_later(s, ns, EVENT_DEAD, worker, w->incarnation);
+	} else if (w->fate != WORKER_HANGS) {
+		sim_later(s, ns, EVENT_ANSWER, worker, w->incarnation);
+	}
+}
+
+static void read_message(struct sim *s, uint32_t worker, uint64_t id, struct sim_task *t)
+{
+	static _Alignas(16) unsigned char bytes[SIM_MESSAGE_MAX];
+	size_t n = core_task_message(s->core, worker, id, bytes, sizeof(bytes)), at = sizeof(t->head);
+	size_t n_extents;
+
+	SIM_CHECK(s, n >= sizeof(t->head), "a task of %zu bytes", n);
+	memcpy(&t->head, bytes, sizeof(t->head));
+	SIM_CHECK(s, t->head.id == id && t->head.n_samples > 0 &&
+		  t->head.n_samples <= TASK_SAMPLES_MAX && t->head.feed < s->world.spec.n_feeds,
+		  "a task of %u samples of feed %u", t->head.n_samples, t->head.feed);
+	n_extents = t->head.n_samples * s->world.more[t->head.feed].samples.n_fields;
+	SIM_CHECK(s, n == at + t->head.n_samples * sizeof(t->samples[0]) +
+		  n_extents * sizeof(t->extents[0]), "its length");
+	memcpy(t->samples, bytes + at, t->head.n_samples * sizeof(t->samples[0]));
+	at += t->head.n_samples * sizeof(t->samples[0]);
+	memcpy(t->extents, bytes + at, n_extents * sizeof(t->extents[0]));
+}
+
+void crew_take(struct sim *s, const struct core_action *a)
+{
+	struct sim_worker *w = &s->workers[a->task.worker];
+	struct sim_task *t;
+
+	SIM_CHECK(s, a->task.worker < s->world.spec.n_workers && w->is_up, "a task for no worker");
+	SIM_CHECK(s, !w->is_condemned, "a task for a worker that is to be killed");
+	SIM_CHECK(s, w->n_tasks < CORE_HAND, "a third task in hand");
+	t = &w->tasks[w->n_tasks];
+	read_message(s, a->task.worker, a->task.id, t);
+	if (t->head.has_large)
+		SIM_CHECK(s, ++s->n_large == 1, "the large scratch is lent twice");
+	oracle_task(s, t);
+	disk_pin(s, t);
+	if (w->n_tasks++ == 0)
+		begin(s, a->task.worker);
+}
+
+/* Takes the oldest task out of the worker's hand. */
+static void put_down(struct sim *s, struct sim_worker *w, const bool *is_done)
+{
+	disk_unpin(s, &w->tasks[0]);
+	oracle_task_over(s, &w->tasks[0], is_done);
+	s->n_large -= w->tasks[0].head.has_large != 0;
+	w->n_tasks--;
+	memmove(&w->tasks[0], &w->tasks[1], w->n_tasks * sizeof(w->tasks[0]));
+}
+
+static void doom(struct sim *s, uint32_t worker)
+{
+	struct sim_worker *w = &s->workers[worker];
+
+	if (w->is_doomed)
+		return;
+	w->is_doomed = true;
+	sim_later(s, sim_between(s, 10 * US, 5 * MS), EVENT_DEAD, worker, w->incarnation);
+}
+
+void crew_kill(struct sim *s, uint32_t worker)
+{
+	struct sim_worker *w = &s->workers[worker];
+
+	SIM_CHECK(s, worker < s->world.spec.n_workers && w->is_up && w->n_tasks, "who is to be killed?");
+	SIM_CHECK(s, s->now >= w->began_ns + s->world.spec.task_timeout_ns, "killed before its time");
+	SIM_CHECK(s, !w->is_condemned, "killed twice");
+	w->is_condemned = true;
+	w->fate = WORKER_HANGS; /* for the books: an overrun */
+	doom(s, worker);
+}
+
+void crew_answer(struct sim *s, uint32_t worker, uint64_t tag)
+{
+	static struct {
+		struct answer head;
+		struct answer_sample samples[TASK_SAMPLES_MAX + 1];
+	} said;
+	struct sim_worker *w = &s->workers[worker];
+	struct sim_task *t = &w->tasks[0];
+	bool is_done[TASK_SAMPLES_MAX] = {false}, is_lie = w->fate == WORKER_LIES, is_believed;
+	size_t n = sizeof(said.head) + t->head.n_samples * sizeof(said.samples[0]);
+
+	if (!w->is_up || w->incarnation != tag)
+		return;
+	said.head = (struct answer){.id = t->head.id, .cpu_ns = s->now - w->began_ns,
+				    .n_samples = t->head.n_samples};
+	for (uint32_t i = 0; i < t->head.n_samples; i++) {
+		answer_sample(s, t, i, &said.samples[i]);
+		is_done[i] = said.samples[i].code == ANSWER_DONE;
+	}
+	if (w->is_doomed) { /* it was told to die meanwhile */
+		is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, n);
+		SIM_CHECK(s, !is_believed, "an answer counted after the kill");
+		return;
+	}
+	if (is_lie) {
+		lying_answer(s, &said.head, said.samples, &n);
+		is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, n);
+		SIM_CHECK(s, !is_believed, "a lie was believed");
+		w->is_condemned = true;
+		doom(s, worker);
+		return;
+	}
+	put_down(s, w, is_done);
+	is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, n);
+	SIM_CHECK(s, is_believed, "the truth was not believed");
+	begin(s, worker);
+}
+
+void crew_dead(struct sim *s, uint32_t worker, uint64_t tag)
+{
+	static const bool none[TASK_SAMPLES_MAX];
+	struct sim_worker *w = &s->workers[worker];
+	const struct sim_task *t = &w->tasks[0];
+
+	if (!w->is_up || w->incarnation != tag)
+		return;
+	for (uint32_t i = 0; w->n_tasks && i < t->head.n_samples; i++) {
+		struct world_feed *f = &s->world.more[t->head.feed];
+		uint32_t *n = w->fate == WORKER_HANGS ? f->n_overruns : f->n_deaths;
+
+		n[t->samples[i].sample]++;
+	}
+	while (w->n_tasks)
+		put_down(s, w, none);
+	w->is_up = w->is_doomed = w->is_condemned = false;
+	w->incarnation++;
+	sim_later(s, sim_between(s, 1 * MS, 20 * MS), EVENT_UP, worker, 0);
+	core_on_worker_dead(s->core, sim_tells(s), worker);
+}
+
+void crew_up(struct sim *s, uint32_t worker)
+{
+	struct sim_worker *w = &s->workers[worker];
+
+	w->is_up = true;
+	core_on_worker_up(s->core, sim_tells(s), worker);
+}
+
+bool crew_is_idle(const struct sim *s)
+{
+	for (uint32_t i = 0; i < s->world.spec.n_workers; i++)
+		if (!s->workers[i].is_up || s->workers[i].is_doomed || s->workers[i].n_tasks)
+			return false;
+	return true;
+}

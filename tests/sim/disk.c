@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The disk and the staging area: what each page holds, who reads it, what is on its way into it. Bytes
+ * are named, not stored: a page is "page 7 of shard 2".
+ */
+#include "sim.h"
+
+static void choose_fate(struct sim *s, struct flight *f, uint64_t *ret_latency)
+{
+	const struct odds *o = &s->world.odds;
+
+	*ret_latency = sim_between(s, 10 * US, s->world.read_ns_max);
+	f->fate = READ_FINE;
+	if (s->is_ending)
+		return;
+	if (sim_odds(s, o->read_late))
+		*ret_latency = s->world.spec.read_timeout_ns * sim_between(s, 101, 400) / 100;
+	if (sim_odds(s, o->read_error))
+		f->fate = READ_ERROR;
+	else if (sim_odds(s, o->read_short))
+		f->fate = READ_SHORT;
+	else if (sim_odds(s, o->read_changed))
+		f->fate = READ_CHANGED;
+}
+
+/* Faults are charged to every sample whose bytes the request covers. */
+static void charge(struct sim *s, const struct flight *f, uint32_t *by_sample)
+{
+	const struct world_feed *w = &s->world.more[f->feed];
+
+	for (uint64_t i = w->starts[f->shard]; i < w->starts[f->shard + 1]; i++)
+		for (unsigned k = 0; k < w->samples.n_fields; k++) {
+			const struct sample_place *p = samples_place(&w->samples, i, k);
+			uint64_t at = (uint64_t)p->header_block * 512;
+
+			if (p->header_block >= SAMPLE_REPEATED || at >= f->offset + f->n_bytes ||
+			    at + p->size < f->offset)
+				continue;
+			by_sample[i]++;
+			break;
+		}
+}
+
+void disk_read(struct sim *s, const struct core_action *a)
+{
+	struct flight *f = &s->flights[a->read.request];
+	const struct world_feed *w = &s->world.more[a->read.feed];
+	uint64_t latency;
+
+	SIM_CHECK(s, a->read.request < SIM_READS_MAX && !f->is_used, "request %u", a->read.request);
+	SIM_CHECK(s, a->read.feed < s->world.spec.n_feeds, "feed %u", a->read.feed);
+	SIM_CHECK(s, a->read.shard < w->samples.n_shards, "shard %u", a->read.shard);
+	SIM_CHECK(s, a->read.offset % CORE_PAGE == 0 && a->read.n_bytes % CORE_PAGE == 0 &&
+		  a->read.n_bytes > 0 && a->read.into % CORE_PAGE == 0, "a ragged read");
+	SIM_CHECK(s, a->read.offset < w->shards[a->read.shard].file_size, "behind the file's end");
+	SIM_CHECK(s, a->read.into + a->read.n_bytes <= s->world.spec.staging_bytes, "outside of staging");
+	SIM_CHECK(s, ++s->n_flying <= s->world.spec.reads_in_flight, "%u in flight", s->n_flying);
+	for (uint64_t i = 0; i < a->read.n_bytes / CORE_PAGE; i++) {
+		struct page *p = &s->pages[a->read.into / CORE_PAGE + i];
+
+		SIM_CHECK(s, p->state != PAGE_FLYING, "two reads into one page");
+		SIM_CHECK(s, p->n_readers == 0, "a read into a page that a worker reads");
+		*p = (struct page){.state = PAGE_FLYING, .feed = a->read.feed, .shard = a->read.shard,
+				   .file_page = a->read.offset / CORE_PAGE + i};
+	}
+	s->flying[s->n_flying - 1] = a->read.request;
+	*f = (struct flight){.is_used = true, .tag = ++s->tag, .feed = a->read.feed,
+			     .shard = a->read.shard, .n_bytes = a->read.n_bytes,
+			     .offset = a->read.offset, .into = a->read.into};
+	f->deadline = s->now + s->world.spec.read_timeout_ns;
+	choose_fate(s, f, &latency);
+	if (latency > s->world.spec.read_timeout_ns)
+		charge(s, f, s->world.more[f->feed].n_late);
+	sim_later(s, latency, EVENT_READ, a->read.request, f->tag);
+}
+
+static int64_t land(struct sim *s, struct flight *f)
+{
+	struct world_feed *w = &s->world.more[f->feed];
+	uint64_t left = w->shards[f->shard].file_size - f->offset;
+	uint64_t n = f->n_bytes < left ? f->n_bytes : left;
+
+	if (f->fate == READ_SHORT) {
+		n = sim_below(s, n);
+		w->n_changes++;
+	} else if (f->fate == READ_CHANGED) {
+		w->n_changes++;
+	} else if (f->fate == READ_ERROR) {
+		charge(s, f, w->n_errors);
+	}
+	for (uint64_t i = 0; i < f->n_bytes / CORE_PAGE; i++) {
+		struct page *p = &s->pages[f->into / CORE_PAGE + i];
+		uint64_t here = n > i * CORE_PAGE ? n - i * CORE_PAGE : 0;
+
+		p->state = f->fate == READ_FINE || f->fate == READ_SHORT ? PAGE_HELD : PAGE_EMPTY;
+		p->n_valid = here < CORE_PAGE ? here : CORE_PAGE;
+	}
+	return f->fate == READ_ERROR ? -5 : (int64_t)n;
+}
+
+void disk_done(struct sim *s, uint32_t request, uint64_t tag)
+{
+	struct flight *f = &s->flights[request];
+	int64_t n;
+
+	SIM_CHECK(s, f->is_used && f->tag == tag, "the simulator's own books are wrong");
+	n = land(s, f);
+	f->is_used = false;
+	for (uint32_t i = 0; i < s->n_flying; i++)
+		if (s->flying[i] == request)
+			s->flying[i] = s->flying[s->n_flying - 1];
+	s->n_flying--;
+	core_on_read(s->core, sim_tells(s), request, n, f->fate == READ_CHANGED);
+}
+
+void disk_judge(const struct sim *s)
+{
+	uint64_t asked = core_deadline(s->core);
+
+	for (uint32_t i = 0; i < s->n_flying; i++) {
+		uint64_t deadline = s->flights[s->flying[i]].deadline;
+
+		SIM_CHECK(s, deadline <= s->told_ns || asked <= deadline, "a read's deadline is forgotten");
+	}
+}
+
+static void pin_extent(struct sim *s, const struct sim_task *t, const struct task_sample *sample,
+		       const struct task_extent *x, unsigned field)
+{
+	const struct world_feed *w = &s->world.more[t->head.feed];
+	const struct sample_place *place = samples_place(&w->samples, sample->sample, field);
+	uint64_t in_shard, from = (uint64_t)place->header_block * 512, n;
+	uint32_t shard = order_shard_of(&w->order_shards, sample->sample, &in_shard);
+
+	n = w->shards[shard].header_bytes + place->size;
+	if (n > w->shards[shard].file_size - from)
+		n = w->shards[shard].file_size - from;
+	SIM_CHECK(s, x->size == place->size && x->n_bytes == n, "an extent of wrong length");
+	SIM_CHECK(s, x->at % CORE_PAGE == from % CORE_PAGE, "an extent at a wrong place");
+	for (uint64_t at = x->at / CORE_PAGE; at * CORE_PAGE < x->at + n; at++) {
+		struct page *p = &s->pages[at];
+		uint64_t end = x->at + n - at * CORE_PAGE;
+
+		SIM_CHECK(s, at < s->n_pages, "an extent outside of staging");
+		SIM_CHECK(s, p->state == PAGE_HELD, "a task reads a page without bytes");
+		SIM_CHECK(s, p->feed == t->head.feed && p->shard == shard &&
+			  p->file_page == from / CORE_PAGE + at - x->at / CORE_PAGE,
+			  "a task reads a page of other bytes");
+		SIM_CHECK(s, p->n_valid >= (end < CORE_PAGE ? end : CORE_PAGE), "a task reads past a read");
+		p->n_readers++;
+	}
+}
+
+void disk_pin(struct sim *s, const struct sim_task *t)
+{
+	unsigned n_fields = s->world.more[t->head.feed].samples.n_fields;
+
+	for (uint32_t i = 0; i < t->head.n_samples; i++)
+		for (unsigned f = 0; !(t->samples[i].flags & TASK_SAMPLE_MASK) && f < n_fields; f++)
+			pin_extent(s, t, &t->samples[i], &t->extents[i * n_fields + f], f);
+}
+
+void disk_unpin(struct sim *s, const struct sim_task *t)
+{
+	unsigned n_fields = s->world.more[t->head.feed].samples.n_fields;
+
+	for (uint32_t i = 0; i < t->head.n_samples; i++)
+		for (unsigned f = 0; !(t->samples[i].flags & TASK_SAMPLE_MASK) && f < n_fields; f++) {
+			const struct task_extent *x = &t->extents[i * n_fields + f];
+
+			for (uint64_t at = x->at / CORE_PAGE; at * CORE_PAGE < x->at + x->n_bytes; at++)
+				s->pages[at].n_readers--;
+		}
+}

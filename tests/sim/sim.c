@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* The clock, the queue of events, the command line: sim [--seeds A..B] [--steps N] [--verbose]. */
+#include "sim.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- chance ---- */
+
+uint64_t sim_random(struct sim *s)
+{
+	uint64_t z = s->random += 0x9E3779B97F4A7C15;
+
+	z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+	z = (z ^ z >> 27) * 0x94D049BB133111EB;
+	return z ^ z >> 31;
+}
+
+uint64_t sim_below(struct sim *s, uint64_t n)
+{
+	return n ? sim_random(s) % n : 0;
+}
+
+uint64_t sim_between(struct sim *s, uint64_t a, uint64_t b)
+{
+	return a + sim_below(s, b - a + 1);
+}
+
+bool sim_odds(struct sim *s, unsigned of_10000)
+{
+	return of_10000 && sim_below(s, 10000) < of_10000;
+}
+
+uint64_t sim_tells(struct sim *s)
+{
+	return s->told_ns = s->now;
+}
+
+/* ---- failure ---- */
+
+static char replay[200]; /* what the handler of SIGABRT says: the core asserts */
+
+static void say_replay(int signal_number)
+{
+	ssize_t n = write(STDERR_FILENO, replay, strlen(replay));
+
+	(void)n;
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
+void sim_fail(const struct sim *s, const char *what, const char *format, ...)
+{
+	va_list args;
+
+	fflush(stdout);
+	fprintf(stderr, "seed %" PRIu64 ", event %" PRIu64 ", %.6f s: ", s->seed, s->n_events,
+		(double)s->now / 1e9);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, "\n(%s)\n%s", what, replay);
+	exit(1);
+}
+
+/* ---- the queue of events ---- */
+
+static bool is_before(const struct event *a, const struct event *b)
+{
+	return a->at != b->at ? a->at < b->at : a->order < b->order;
+}
+
+void sim_later(struct sim *s, uint64_t in_ns, enum event_kind kind, uint32_t who, uint64_t tag)
+{
+	struct events *q = &s->events;
+	unsigned i = q->n++;
+	struct event e = {s->now + in_ns, q->n_made++, kind, who, tag};
+
+	SIM_CHECK(s, q->n < SIM_EVENTS_MAX, "the simulator's queue is full");
+	for (; i > 0 && is_before(&e, &q->heap[(i - 1) / 2]); i = (i - 1) / 2)
+		q->heap[i] = q->heap[(i - 1) / 2];
+	q->heap[i] = e;
+}
+
+static struct event take_event(struct sim *s)
+{
+	struct events *q = &s->events;
+	struct event first = q->heap[0], last = q->heap[--q->n];
+	unsigned i = 0;
+
+	for (unsigned child; (child = 2 * i + 1) < q->n; i = child) {
+		if (child + 1 < q->n && is_before(&q->heap[child + 1], &q->heap[child]))
+			child++;
+		if (!is_before(&q->heap[child], &last))
+			break;
+		q->heap[i] = q->heap[child];
+	}
+	q->heap[i] = last;
+	return first;
+}
+
+static void happen(struct sim *s, const struct event *e)
+{
+	static const char *const names[] = {"read", "answer", "dead", "up", "trainer", "hangup", "exit"};
+
+	if (s->is_verbose)
+		printf("%12" PRIu64 " %s %u\n", s->now, names[e->kind], e->who);
+	switch (e->kind) {
+	case EVENT_READ:
+		disk_done(s, e->who, e->tag);
+		break;
+	case EVENT_ANSWER:
+		crew_answer(s, e->who, e->tag);
+		break;
+	case EVENT_DEAD:
+		crew_dead(s, e->who, e->tag);
+		break;
+	case EVENT_UP:
+		crew_up(s, e->who);
+		break;
+	case EVENT_TRAINER:
+		trainer_tick(s, e->who, e->tag);
+		break;
+	case EVENT_HANGUP:
+		trainer_hangup(s, e->who, e->tag);
+		break;
+	case EVENT_EXIT:
+		trainer_exit(s, e->who, e->tag);
+		break;
+	}
+}
+
+static void print_action(const struct sim *s, const struct core_action *a)
+{
+	static const char *const names[] = {"read", "task", "kill", "lend", "epoch-end", "fail", "bad", "gone"};
+
+	printf("%12" PRIu64 "     -> %s", s->now, names[a->kind]);
+	if (a->kind == CORE_READ)
+		printf(" %u: %u bytes of shard %u at %" PRIu64 "\n", a->read.request, a->read.n_bytes,
+		       a->read.shard, a->read.offset);
+	else if (a->kind == CORE_TASK || a->kind == CORE_KILL_WORKER)
+		printf(" %" PRIu64 " of worker %u\n", a->task.id, a->task.worker);
+	else if (a->kind == CORE_FAIL || a->kind == CORE_BAD)
+		printf(" %u: %d %s sample %" PRIu64 " position %" PRIu64 "\n", a->stream, a->bad.failure,
+		       cause_name(a->bad.cause), a->bad.sample, a->bad.position);
+	else if (a->kind == CORE_LEND)
+		printf(" %u: epoch %" PRIu64 " step %" PRIu64 " slot %u\n", a->stream, a->lend.epoch,
+		       a->lend.step, a->lend.slot);
+	else
+		printf(" %u\n", a->stream);
+}
+
+static void settle(struct sim *s)
+{
+	struct core_action a;
+
+	while (core_next(s->core, &a)) {
+		if (s->is_verbose)
+			print_action(s, &a);
+		judge_action(s, &a);
+	}
+	s->coming = NOBODY;
+	judge_state(s);
+}
+
+/* One event, or the deadline the core has asked for, whichever comes first. */
+static bool step(struct sim *s)
+{
+	uint64_t deadline = core_deadline(s->core);
+	struct event e;
+
+	if (s->events.n == 0 && deadline == UINT64_MAX)
+		return false;
+	s->n_events++;
+	if (s->events.n == 0 || deadline < s->events.heap[0].at) {
+		deadline += sim_odds(s, 5000) ? 0 : sim_below(s, 1 * MS);
+		s->now = deadline > s->now ? deadline : s->now;
+		core_on_time(s->core, sim_tells(s));
+		settle(s);
+		SIM_CHECK(s, core_deadline(s->core) > s->now, "the core asks for a time that has passed");
+		return true;
+	}
+	e = take_event(s);
+	s->now = e.at > s->now ? e.at : s->now;
+	happen(s, &e);
+	settle(s);
+	return true;
+}
+
+/* ---- one seed ---- */
+
+static void start(struct sim *s)
+{
+	const struct core_spec *spec = &s->world.spec;
+
+	world_make(s);
+	s->n_pages = (uint32_t)(spec->staging_bytes / CORE_PAGE);
+	s->pages = calloc(s->n_pages, sizeof(*s->pages));
+	s->coming = NOBODY;
+	for (uint32_t f = 0; f < SIM_FEEDS_MAX; f++)
+		for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++)
+			s->slots[f][i].owner = NOBODY;
+	SIM_CHECK(s, core_bytes(spec) > 0 && core_new(spec, &s->core) == 0, "no core");
+	for (uint32_t i = 0; i < spec->n_workers; i++)
+		sim_later(s, sim_below(s, 5 * MS), EVENT_UP, i, 0);
+	trainers_make(s);
+}
+
+static void end(struct sim *s, uint64_t n_steps)
+{
+	s->is_ending = true;
+	trainers_end(s);
+	for (uint64_t i = 0; step(s); i++)
+		SIM_CHECK(s, i < 20 * n_steps + 100000, "it does not come to an end");
+	judge_end(s);
+}
+
+static struct sim *run(uint64_t seed, uint64_t n_steps, bool is_verbose)
+{
+	struct sim *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		abort();
+	s->seed = seed;
+	s->random = seed * 0xD1342543DE82EF95;
+	s->is_verbose = is_verbose;
+	snprintf(replay, sizeof(replay), "replay with: sim --seeds %" PRIu64 "..%" PRIu64
+		 " --steps %" PRIu64 " --verbose\n", seed, seed, n_steps);
+	start(s);
+	for (uint64_t i = 0; i < n_steps && step(s); i++)
+		;
+	end(s, n_steps);
+	return s;
+}
+
+static void stop(struct sim *s)
+{
+	core_free(s->core);
+	for (unsigned i = 0; i < SIM_STREAMS_MAX; i++)
+		free(s->streams[i].blemishes);
+	free(s->pages);
+	world_free(s);
+	free(s);
+}
+
+struct sums {
+	uint64_t n_events, n_lent, n_rows, n_bads, n_fails, n_refused, n_gone;
+	uint64_t worst_seed;
+	double worst_wait; /* of the time allowed, in healthy worlds */
+};
+
+static void add(struct sums *to, const struct sim *s)
+{
+	to->n_events += s->n_events;
+	to->n_lent += s->n_lent;
+	to->n_rows += s->n_rows;
+	to->n_bads += s->n_bads;
+	to->n_fails += s->n_fails;
+	to->n_refused += s->n_refused;
+	to->n_gone += s->n_gone;
+	if (s->world.is_healthy && (double)s->worst_wait_ns / (double)s->world.wait_ns_max > to->worst_wait) {
+		to->worst_wait = (double)s->worst_wait_ns / (double)s->world.wait_ns_max;
+		to->worst_seed = s->seed;
+	}
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "sim [--seeds A..B] [--steps N] [--verbose]\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t first = 1, last = 1000, n_steps = 2000;
+	bool is_verbose = false;
+	struct sums sums = {0};
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--verbose"))
+			is_verbose = true;
+		else if (!strcmp(argv[i], "--seeds") && i + 1 < argc &&
+			 sscanf(argv[++i], "%" SCNu64 "..%" SCNu64, &first, &last) == 2)
+			continue;
+		else if (!strcmp(argv[i], "--steps") && i + 1 < argc &&
+			 sscanf(argv[++i], "%" SCNu64, &n_steps) == 1)
+			continue;
+		else
+			return usage();
+	}
+	signal(SIGABRT, say_replay);
+	for (uint64_t seed = first; seed <= last; seed++) {
+		struct sim *s = run(seed, n_steps, is_verbose);
+
+		add(&sums, s);
+		stop(s);
+	}
+	printf("seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " events, %" PRIu64 " batches of %" PRIu64
+	       " rows, %" PRIu64 " bad samples, %" PRIu64 " failures, %" PRIu64 " attaches refused, %" PRIu64
+	       " trainers gone; longest wait in a healthy world %.2f of what is allowed (seed %" PRIu64 ")\n",
+	       first, last, sums.n_events, sums.n_lent, sums.n_rows, sums.n_bads, sums.n_fails,
+	       sums.n_refused, sums.n_gone, sums.worst_wait, sums.worst_seed);
+	return 0;
+}

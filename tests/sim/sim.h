@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * The simulator: src/core driven through schedules that a seed decides. A virtual clock, a disk, workers
+ * and trainers (with their faults) make the events; an oracle that knows the order alone, and
+ * nothing of the core's own books, judges every action.
+ *
+ * One thread, no real time, no files: the same seed gives the same run.
+ */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "core/core.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NOBODY UINT32_MAX
+
+enum {
+	SIM_FEEDS_MAX = 3,
+	SIM_SHARDS_MAX = 8,
+	SIM_SLOTS_MAX = 24, /* of a feed */
+	SIM_ROWS_MAX = 48,
+	SIM_WORKERS_MAX = 4,
+	SIM_GROUPS_MAX = 4,
+	SIM_TRAINERS_MAX = 12,
+	SIM_STREAMS_MAX = 16,
+	SIM_READS_MAX = 4096,
+	SIM_FLYING_MAX = 128,
+	SIM_EVENTS_MAX = 8192,
+	SIM_MESSAGE_MAX = 65536,
+};
+
+#define US UINT64_C(1000)
+#define MS UINT64_C(1000000)
+#define SECOND UINT64_C(1000000000)
+
+/* ---- the world: what the seed decided ---- */
+
+struct world_feed {
+	struct samples samples;
+	struct sample_shard shards[SIM_SHARDS_MAX];
+	uint64_t starts[SIM_SHARDS_MAX + 1];
+	struct order_shards order_shards;
+	uint64_t salt;				      /* of its samples' fates */
+	unsigned bad, poison, large;		      /* of 10,000 samples */
+	uint32_t *n_errors, *n_late, *n_deaths, *n_overruns; /* faults injected, by sample */
+	uint64_t n_changes;			      /* injected */
+};
+
+/* How often faults come, of 10,000. */
+struct odds {
+	unsigned read_error, read_late, read_changed, read_short;
+	unsigned die, hang, slow, lie;
+	unsigned seek, detach, kill, stall, goodbye;
+};
+
+struct world {
+	struct core_spec spec;
+	struct core_feed feeds[SIM_FEEDS_MAX];
+	struct world_feed more[SIM_FEEDS_MAX];
+	struct odds odds;
+	bool is_healthy;      /* nothing but trainers ever fails */
+	uint64_t wait_ns_max; /* for a batch in a healthy world: the time all rows there are take */
+	uint64_t read_ns_max, task_ns_max, think_ns_max;
+	unsigned check_every;
+};
+
+/* ---- events ---- */
+
+enum event_kind { EVENT_READ, EVENT_ANSWER, EVENT_DEAD, EVENT_UP, EVENT_TRAINER, EVENT_HANGUP, EVENT_EXIT };
+
+struct event {
+	uint64_t at, order; /* equal times go by order */
+	enum event_kind kind;
+	uint32_t who;
+	uint64_t tag; /* of what it belongs to; a stale one is dropped */
+};
+
+struct events {
+	struct event heap[SIM_EVENTS_MAX];
+	unsigned n;
+	uint64_t n_made;
+};
+
+/* ---- disk and staging ---- */
+
+enum page_state { PAGE_EMPTY, PAGE_FLYING, PAGE_HELD };
+
+struct page {
+	enum page_state state;
+	uint32_t feed, shard;
+	uint64_t file_page, n_valid; /* which page of the file, how many bytes of it */
+	uint32_t n_readers;	     /* tasks in a hand that read it */
+};
+
+enum read_fate { READ_FINE, READ_ERROR, READ_SHORT, READ_CHANGED };
+
+struct flight {
+	bool is_used;
+	uint64_t tag;
+	uint32_t feed, shard, n_bytes;
+	uint64_t offset, into, deadline;
+	enum read_fate fate;
+};
+
+/* ---- workers ---- */
+
+struct sim_task {
+	struct task head;
+	struct task_sample samples[TASK_SAMPLES_MAX];
+	struct task_extent extents[TASK_SAMPLES_MAX * FIELDS_MAX];
+	uint64_t generation; /* of the slot's content */
+};
+
+enum worker_fate { WORKER_ANSWERS, WORKER_DIES, WORKER_HANGS, WORKER_LIES };
+
+struct sim_worker {
+	bool is_up, is_doomed, is_condemned; /* doomed: its death is on the way; condemned: by the core */
+	uint64_t incarnation, began_ns;
+	unsigned n_tasks;
+	enum worker_fate fate;
+	uint32_t victim; /* DIES: of the head's samples */
+	struct sim_task tasks[CORE_HAND];
+};
+
+/* ---- what the oracle knows ---- */
+
+struct row {
+	uint64_t position, sample;
+	bool is_masked, is_done, is_in_hand, is_bad;
+};
+
+struct oracle_slot {
+	uint32_t owner; /* stream, or NOBODY */
+	bool is_leased;
+	uint64_t lease, generation;
+	uint64_t epoch, step;
+	bool has_batch;
+	uint32_t n_writers, n_old_writers; /* tasks in a hand; of an older generation */
+	struct row rows[SIM_ROWS_MAX];
+};
+
+/* A position one of whose samples was bad. */
+struct blemish {
+	uint64_t epoch, position;
+	unsigned n;
+};
+
+struct oracle_stream {
+	bool is_used, is_detached, has_hung_up, has_exited, has_failed;
+	uint32_t trainer, feed, group, rank, generation, credit, serial, n_slots, n_leased;
+	uint32_t slots[CORE_STREAM_SLOTS_MAX];
+	struct pass pass; /* of the epoch being lent */
+	uint64_t epoch, step, bad;
+	bool must_end; /* the next word must be EPOCH_END */
+	uint64_t tag;  /* of its hang-up and exit events */
+	uint64_t attached_ns, hungry_ns, n_hungry_events;
+	uint64_t n_due, n_bad, n_padded;
+	struct blemish *blemishes;
+	unsigned n_blemishes, n_blemishes_room;
+};
+
+/* ---- trainers ---- */
+
+struct held {
+	uint64_t lease, epoch, position, bad; /* the token after it */
+};
+
+struct sim_group {
+	uint32_t feed, world, local_world, generation;
+	char name[16];
+	uint64_t base_epoch, base_start; /* passes of base_epoch start at a multiple of G from there */
+};
+
+struct trainer {
+	uint32_t group, rank, stream; /* stream NOBODY: away */
+	uint64_t incarnation;
+	bool is_leaving; /* it said goodbye and still holds batches */
+	struct held inbox[CORE_STREAM_SLOTS_MAX], hands[CORE_STREAM_SLOTS_MAX];
+	unsigned n_inbox, n_hands;
+	uint64_t epoch, position, bad; /* its token */
+	bool has_token;
+};
+
+struct sim {
+	uint64_t seed, random, now, told_ns, n_events, tag; /* told: when the core last was told of anything */
+	struct world world;
+	struct core *core;
+	struct events events;
+	struct page *pages;
+	uint32_t n_pages, n_flying, n_large;
+	struct flight flights[SIM_READS_MAX];
+	uint32_t flying[SIM_FLYING_MAX];
+	struct sim_worker workers[SIM_WORKERS_MAX];
+	struct oracle_slot slots[SIM_FEEDS_MAX][SIM_SLOTS_MAX];
+	struct oracle_stream streams[SIM_STREAMS_MAX];
+	struct sim_group groups[SIM_GROUPS_MAX];
+	struct trainer trainers[SIM_TRAINERS_MAX];
+	unsigned n_groups, n_trainers;
+	uint32_t coming; /* group of the trainer that comes now, or NOBODY */
+	bool is_ending, is_verbose;
+	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, worst_wait_ns, worst_wait_events;
+};
+
+/* sim.c */
+_Noreturn void sim_fail(const struct sim *s, const char *what, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The time now, about to be told to the core. */
+uint64_t sim_tells(struct sim *s);
+uint64_t sim_random(struct sim *s);
+uint64_t sim_below(struct sim *s, uint64_t n);		     /* [0, n) */
+uint64_t sim_between(struct sim *s, uint64_t a, uint64_t b); /* [a, b] */
+bool sim_odds(struct sim *s, unsigned of_10000);
+void sim_later(struct sim *s, uint64_t in_ns, enum event_kind kind, uint32_t who, uint64_t tag);
+#define SIM_CHECK(s, what, ...)                                                                    \
+	do {                                                                                       \
+		if (!(what))                                                                       \
+			sim_fail(s, __FILE__ ": " #what, __VA_ARGS__);                             \
+	} while (0)
+
+/* world.c */
+void world_make(struct sim *s);
+void world_free(struct sim *s);
+/* What a worker finds in a sample, the same whenever it looks. */
+enum cause world_cause(const struct sim *s, uint32_t feed, uint64_t sample);
+bool world_is_poison(const struct sim *s, uint32_t feed, uint64_t sample);
+bool world_is_large(const struct sim *s, uint32_t feed, uint64_t sample);
+
+/* disk.c */
+void disk_read(struct sim *s, const struct core_action *a);
+void disk_done(struct sim *s, uint32_t request, uint64_t tag);
+/* No read in flight whose deadline the core has forgotten. */
+void disk_judge(const struct sim *s);
+/* The extent is in staging, whole and of the file it should be of. */
+void disk_pin(struct sim *s, const struct sim_task *t);
+void disk_unpin(struct sim *s, const struct sim_task *t);
+
+/* crew.c */
+void crew_take(struct sim *s, const struct core_action *a);
+void crew_kill(struct sim *s, uint32_t worker);
+void crew_answer(struct sim *s, uint32_t worker, uint64_t tag);
+void crew_dead(struct sim *s, uint32_t worker, uint64_t tag);
+void crew_up(struct sim *s, uint32_t worker);
+bool crew_is_idle(const struct sim *s);
+
+/* oracle.c */
+void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const struct core_attach *a);
+void oracle_start(struct sim *s, uint32_t stream, uint64_t epoch, uint64_t position, uint64_t bad);
+/* What was under way for the stream is void. */
+void oracle_void(struct sim *s, uint32_t stream);
+void oracle_task(struct sim *s, struct sim_task *t);
+/* The task is out of the worker's hand; each of its rows is done where is_done says so. */
+void oracle_task_over(struct sim *s, const struct sim_task *t, const bool *is_done);
+void oracle_released(struct sim *s, uint32_t stream, uint64_t lease);
+bool oracle_is_live(const struct oracle_stream *o);
+
+/* judge.c */
+void judge_action(struct sim *s, const struct core_action *a);
+void judge_state(struct sim *s);
+void judge_end(struct sim *s);
+
+/* trainers.c */
+void trainers_make(struct sim *s);
+void trainer_tick(struct sim *s, uint32_t trainer, uint64_t tag);
+void trainer_lent(struct sim *s, uint32_t trainer, const struct core_action *a);
+/* The one or the other signal of a death. */
+void trainer_hangup(struct sim *s, uint32_t stream, uint64_t tag);
+void trainer_exit(struct sim *s, uint32_t stream, uint64_t tag);
+/* All die soon, and nobody comes any more. */
+void trainers_end(struct sim *s);
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* A world from a seed: feeds with their samples, memory, and how often what goes wrong. */
+#include "sim.h"
+
+#include <stdlib.h>
+
+static uint64_t hash(uint64_t a, uint64_t b)
+{
+	uint64_t z = a * 0x9E3779B97F4A7C15 + b;
+
+	z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+	z = (z ^ z >> 27) * 0x94D049BB133111EB;
+	return z ^ z >> 31;
+}
+
+static bool is_chosen(const struct sim *s, uint32_t feed, uint64_t sample, unsigned odds, uint64_t what)
+{
+	return hash(s->world.more[feed].salt + what, sample) % 10000 < odds;
+}
+
+static enum cause cause_by_index(const struct samples *samples, uint64_t sample)
+{
+	for (unsigned f = 0; f < samples->n_fields; f++) {
+		uint32_t block = samples->places[sample * samples->n_fields + f].header_block;
+
+		if (block == SAMPLE_MISSING)
+			return CAUSE_missing_field;
+		if (block == SAMPLE_REPEATED)
+			return CAUSE_repeated_extension;
+	}
+	return CAUSE_none;
+}
+
+enum cause world_cause(const struct sim *s, uint32_t feed, uint64_t sample)
+{
+	static const enum cause causes[] = {CAUSE_not_an_image, CAUSE_damaged_image, CAUSE_too_many_pixels,
+					    CAUSE_too_small, CAUSE_not_an_integer};
+	enum cause cause = cause_by_index(&s->world.more[feed].samples, sample);
+
+	if (cause != CAUSE_none || !is_chosen(s, feed, sample, s->world.more[feed].bad, 1))
+		return cause;
+	return causes[hash(sample, 5) % 5];
+}
+
+bool world_is_poison(const struct sim *s, uint32_t feed, uint64_t sample)
+{
+	return is_chosen(s, feed, sample, s->world.more[feed].poison, 2);
+}
+
+bool world_is_large(const struct sim *s, uint32_t feed, uint64_t sample)
+{
+	return is_chosen(s, feed, sample, s->world.more[feed].large, 3);
+}
+
+/* ---- samples ---- */
+
+static uint32_t random_size(struct sim *s, unsigned kind)
+{
+	switch (kind) {
+	case 0:
+		return (uint32_t)sim_below(s, 600); /* a label */
+	case 1:
+		return (uint32_t)sim_between(s, 1, 9000);
+	default:
+		return (uint32_t)(sim_odds(s, 300) ? sim_between(s, 1, 300000) : sim_between(s, 500, 40000));
+	}
+}
+
+static void lay_member(struct sim *s, struct samples *samples, uint64_t sample, unsigned field,
+		       uint64_t *at, const unsigned *odds_and_kind)
+{
+	struct sample_place *place = &samples->places[sample * samples->n_fields + field];
+	uint64_t n = 512;
+
+	if (sim_odds(s, odds_and_kind[0])) {
+		bool is_missing = sim_odds(s, 6000);
+
+		place->header_block = is_missing ? SAMPLE_MISSING : SAMPLE_REPEATED;
+		place->size = is_missing ? SAMPLE_MISSING : 0;
+		return;
+	}
+	if (sim_odds(s, 500))
+		*at += 512 * sim_below(s, 80); /* a member of no field */
+	place->header_block = (uint32_t)(*at / 512);
+	place->size = random_size(s, odds_and_kind[1 + field]);
+	*at += (n + place->size + 511) / 512 * 512;
+}
+
+static void make_samples(struct sim *s, uint32_t feed)
+{
+	struct world_feed *f = &s->world.more[feed];
+	struct samples *samples = &f->samples;
+	unsigned odds_and_kind[3] = {sim_odds(s, 2000) ? (unsigned)sim_below(s, 400) : 0,
+				     (unsigned)sim_below(s, 3), (unsigned)sim_below(s, 2)};
+	uint64_t n_max = sim_odds(s, 7000) ? 200 : 3000, sample = 0;
+
+	samples->n_fields = (unsigned)sim_between(s, 1, 2);
+	samples->n_shards = sim_between(s, 1, SIM_SHARDS_MAX);
+	samples->starts = f->starts;
+	samples->shards = f->shards;
+	for (size_t i = 0; i < samples->n_shards; i++) {
+		uint64_t n = sim_odds(s, 1500) ? 0 : sim_between(s, 1, n_max / samples->n_shards + 1);
+
+		f->shards[i].n_samples = n;
+		f->starts[i + 1] = f->starts[i] + n;
+	}
+	if (f->starts[samples->n_shards] == 0) {
+		f->starts[samples->n_shards] = 1;
+		f->shards[samples->n_shards - 1].n_samples = 1;
+	}
+	samples->n_samples = f->starts[samples->n_shards];
+	samples->places = calloc(samples->n_samples * samples->n_fields, sizeof(*samples->places));
+	for (size_t i = 0; i < samples->n_shards; i++) {
+		struct sample_shard *shard = &f->shards[i];
+		uint64_t at = 512 * sim_below(s, 20);
+
+		shard->header_bytes = sim_odds(s, 3000) ? 2048 : 512;
+		for (uint64_t k = 0; k < shard->n_samples; k++, sample++)
+			for (unsigned x = 0; x < samples->n_fields; x++)
+				lay_member(s, samples, sample, x, &at, odds_and_kind);
+		shard->file_size = at + (sim_odds(s, 8000) ? 1024 : 0); /* no end marker: capped reads */
+		for (uint64_t k = f->starts[i] * samples->n_fields;
+		     k < f->starts[i + 1] * samples->n_fields; k++)
+			if (samples->places[k].header_block < SAMPLE_REPEATED &&
+			    samples->places[k].size + shard->header_bytes > samples->largest_extent)
+				samples->largest_extent = samples->places[k].size + shard->header_bytes;
+	}
+	f->order_shards = (struct order_shards){f->starts, samples->n_shards};
+}
+
+/* ---- feeds ---- */
+
+static void make_order(struct sim *s, struct core_feed *feed)
+{
+	feed->order.shuffle = (enum shuffle)sim_below(s, 3);
+	feed->order.seed = sim_random(s);
+	feed->order.parts = 1;
+	if (feed->order.shuffle == SHUFFLE_BLOCK) {
+		feed->order.window = sim_between(s, 1, 300);
+		feed->order.parts = sim_odds(s, 5000) ? 1 : sim_between(s, 2, 12);
+	}
+}
+
+static void make_feed(struct sim *s, uint32_t feed)
+{
+	static const char *const names[] = {"train", "valid", "extra"};
+	struct world_feed *more = &s->world.more[feed];
+	struct core_feed *f = &s->world.feeds[feed];
+	uint64_t n;
+
+	make_samples(s, feed);
+	n = more->samples.n_samples;
+	more->salt = sim_random(s);
+	more->bad = sim_odds(s, 5000) ? 0 : (unsigned)sim_below(s, sim_odds(s, 1000) ? 9000 : 400);
+	more->poison = sim_odds(s, 8000) ? 0 : (unsigned)sim_below(s, 100);
+	more->large = sim_odds(s, 6000) ? 0 : (unsigned)sim_below(s, 1000);
+	more->n_errors = calloc(n, sizeof(uint32_t));
+	more->n_late = calloc(n, sizeof(uint32_t));
+	more->n_deaths = calloc(n, sizeof(uint32_t));
+	more->n_overruns = calloc(n, sizeof(uint32_t));
+	*f = (struct core_feed){.name = names[feed], .samples = &more->samples, .slot_bytes = 1 << 20};
+	make_order(s, f);
+	if (sim_odds(s, 6000)) {
+		f->batch_size = sim_between(s, 1, sim_odds(s, 5000) ? 6 : 40);
+		f->n_rows = (uint32_t)f->batch_size;
+	} else {
+		f->batch_global = 6 * sim_between(s, 1, 8);
+		f->n_rows = (uint32_t)f->batch_global / (sim_odds(s, 3000) ? 2 : 1);
+	}
+	f->last = (enum last)sim_below(s, 3);
+	f->policy = (enum core_policy)sim_below(s, 3);
+	if (f->policy == CORE_BAD_FAIL && sim_odds(s, 9000))
+		more->bad = more->poison = 0; /* else there is little to see */
+	f->bad_limit = sim_odds(s, 7000) ? 1.0 : 0.001 * (double)sim_below(s, 100);
+	f->is_transient_bad = sim_odds(s, 6000);
+	f->n_slots = (uint32_t)sim_between(s, 2, SIM_SLOTS_MAX);
+	f->slots_per_rank = (uint32_t)sim_between(s, 2, 6);
+}
+
+static void make_odds(struct sim *s)
+{
+	struct odds *o = &s->world.odds;
+
+	s->world.is_healthy = sim_odds(s, 4000);
+	if (!s->world.is_healthy) {
+		o->read_error = sim_odds(s, 5000) ? (unsigned)sim_below(s, 1500) : 0;
+		o->read_late = sim_odds(s, 4000) ? (unsigned)sim_below(s, 800) : 0;
+		o->read_changed = sim_odds(s, 500) ? 20 : 0;
+		o->read_short = sim_odds(s, 500) ? 20 : 0;
+		o->die = sim_odds(s, 5000) ? (unsigned)sim_below(s, 500) : 0;
+		o->hang = sim_odds(s, 3000) ? (unsigned)sim_below(s, 200) : 0;
+		o->slow = sim_odds(s, 3000) ? (unsigned)sim_below(s, 500) : 0;
+		o->lie = sim_odds(s, 3000) ? (unsigned)sim_below(s, 300) : 0;
+	}
+	if (sim_odds(s, 8000)) {
+		o->seek = (unsigned)sim_below(s, 100);
+		o->detach = (unsigned)sim_below(s, 60);
+		o->kill = (unsigned)sim_below(s, 60);
+		o->stall = (unsigned)sim_below(s, 100);
+		o->goodbye = (unsigned)sim_below(s, 60);
+	}
+}
+
+/* Everything in every slot and read ahead, read and made once, several times over. */
+static uint64_t longest_wait(const struct world *w)
+{
+	uint64_t rows = w->spec.n_ahead, n_parallel = w->spec.reads_in_flight;
+
+	for (uint32_t i = 0; i < w->spec.n_feeds; i++)
+		rows += w->feeds[i].n_slots * w->feeds[i].n_rows;
+	if (n_parallel > 4)
+		n_parallel = 4;
+	return 3 * (rows * 2 * w->read_ns_max / n_parallel + rows * w->task_ns_max / w->spec.n_workers) +
+	       100 * MS;
+}
+
+void world_make(struct sim *s)
+{
+	struct world *w = &s->world;
+	struct core_spec *spec = &w->spec;
+
+	spec->n_feeds = (unsigned)sim_between(s, 1, SIM_FEEDS_MAX);
+	for (uint32_t i = 0; i < spec->n_feeds; i++)
+		make_feed(s, i);
+	make_odds(s);
+	spec->feeds = w->feeds;
+	spec->n_workers = (unsigned)sim_between(s, 1, SIM_WORKERS_MAX);
+	spec->n_streams = (unsigned)sim_between(s, 2, SIM_STREAMS_MAX);
+	spec->n_ahead = sim_odds(s, 1000) ? 0 : (unsigned)sim_between(s, 1, sim_odds(s, 5000) ? 50 : 2000);
+	spec->staging_bytes = core_staging_least(w->feeds, spec->n_feeds);
+	if (sim_odds(s, 6000))
+		spec->staging_bytes += CORE_PAGE * sim_below(s, sim_odds(s, 5000) ? 64 : 2048);
+	spec->read_max = (uint32_t)(CORE_PAGE << sim_below(s, 9));
+	spec->reads_in_flight = (unsigned)sim_between(s, 1, sim_odds(s, 5000) ? 3 : 64);
+	spec->read_timeout_ns = 200 * MS;
+	spec->task_timeout_ns = 100 * MS;
+	w->read_ns_max = sim_odds(s, 5000) ? 500 * US : 20 * MS;
+	w->task_ns_max = sim_odds(s, 5000) ? 100 * US : 2 * MS; /* a sample */
+	w->think_ns_max = sim_odds(s, 5000) ? 1 * MS : 50 * MS;
+	w->wait_ns_max = longest_wait(w);
+	for (uint32_t i = 0; i < spec->n_feeds; i++)
+		w->is_healthy = w->is_healthy && w->more[i].poison == 0;
+	w->check_every = sim_odds(s, 7000) ? 1 : 7;
+}
+
+void world_free(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->world.spec.n_feeds; i++) {
+		struct world_feed *f = &s->world.more[i];
+
+		free(f->samples.places);
+		free(f->n_errors);
+		free(f->n_late);
+		free(f->n_deaths);
+		free(f->n_overruns);
+	}
+}
