@@ -30,6 +30,7 @@
 enum {
 	SESSIONS_MAX = 128,    /* connections at once */
 	OUTBOX_MAX = 1 << 20,  /* bytes a client may leave unread */
+	SILENCE_S = 10,        /* how long a connection may take to attach or ask for the status */
 	CHILDREN_SHOWN = 8,    /* processes named that keep a slot quarantined */
 };
 
@@ -74,6 +75,7 @@ struct session {
 	bool has_stream; /* the core knows it until CORE_GONE */
 	bool is_leaving, has_exited;
 	bool is_slow;	 /* the outbox waits for room in the socket */
+	uint64_t since_ns; /* when it connected, last asked for the status, or failed */
 	char *outbox;	 /* whole messages, each behind a struct outbox_head */
 	size_t n_outbox, n_sent;
 	uint64_t n_batches;
@@ -105,6 +107,7 @@ struct daemon {
 	char io_reason[600]; /* why not io_uring, or "" */
 	uint64_t started_ns, now_ns, footprint_ns, holders_ns;
 	uint64_t peak_bytes, resident_bytes;
+	uint64_t turned_away_ns;
 	int ledger;
 	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
 	bool is_ending, has_failed;
@@ -150,6 +153,8 @@ void session_epoch_end(struct daemon *d, const struct core_action *a);
 void session_fail(struct daemon *d, const struct core_action *a);
 void session_gone(struct daemon *d, uint32_t stream);
 void session_close(struct daemon *d, uint32_t session);
+/* Disconnects who has nothing to say, or does not go after it was told that its session is over. */
+void session_time(struct daemon *d);
 
 /* outbox.c: sends one message, now or when the socket has room; fd < 0: none. */
 void session_send(struct daemon *d, struct session *s, const void *message, size_t n, int fd);

@@ -22,6 +22,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define GRACE_NS UINT64_C(100000000) /* for HELLO and ATTACH, when places are scarce */
+#define MINUTE_NS UINT64_C(60000000000)
+
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
@@ -132,11 +135,24 @@ void listen_close(struct daemon *d)
 	d->listener = d->lock = -1;
 }
 
+/* When all places are taken, the connection that has been without a session for longest gives way. */
 static struct session *find_room(struct daemon *d)
 {
-	for (unsigned i = 0; i < SESSIONS_MAX; i++)
-		if (d->sessions[i].state == SESSION_NONE)
-			return &d->sessions[i];
+	struct session *oldest = NULL;
+
+	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+		struct session *s = &d->sessions[i];
+
+		if (s->state == SESSION_NONE)
+			return s;
+		if ((s->state == SESSION_NEW || s->state == SESSION_GREETED) &&
+		    (!oldest || s->since_ns < oldest->since_ns))
+			oldest = s;
+	}
+	if (oldest && d->now_ns - oldest->since_ns >= GRACE_NS) {
+		session_close(d, (uint32_t)(oldest - d->sessions));
+		return oldest;
+	}
 	return NULL;
 }
 
@@ -165,18 +181,30 @@ static bool is_allowed(const struct session *s)
 	       (peer.uid == geteuid() || peer.uid == 0);
 }
 
+static void turn_away(struct daemon *d, int fd)
+{
+	struct session s = {.fd = fd, .exit_fd = -1, .is_slow = true}; /* true: it is not watched */
+
+	if (d->now_ns - d->turned_away_ns >= MINUTE_NS)
+		log_warn("serve", "clients are turned away: %d connections are open", SESSIONS_MAX);
+	d->turned_away_ns = d->now_ns;
+	session_say_failed(d, &s, EAGAIN, "Refused", "the daemon has %d connections open, as many as it takes",
+			   SESSIONS_MAX);
+	free(s.outbox);
+	close(fd);
+}
+
 static void admit(struct daemon *d, int fd)
 {
 	struct session *s = find_room(d);
 	uint32_t number;
 
 	if (!s) {
-		log_warn("serve", "a client is turned away: %d connections are open", SESSIONS_MAX);
-		close(fd);
+		turn_away(d, fd);
 		return;
 	}
 	number = (uint32_t)(s - d->sessions);
-	*s = (struct session){.state = SESSION_NEW, .fd = fd, .exit_fd = -1};
+	*s = (struct session){.state = SESSION_NEW, .fd = fd, .exit_fd = -1, .since_ns = d->now_ns};
 	if (!is_allowed(s)) {
 		session_say_failed(d, s, EPERM, "Refused", "this daemon serves uid %u only", geteuid());
 		session_close(d, number);

@@ -130,8 +130,10 @@ static void tick(struct daemon *d)
 		daemon_act(d);
 	}
 	workers_time(d);
-	if (d->now_ns - d->footprint_ns >= TICK_NS)
+	if (d->now_ns - d->footprint_ns >= TICK_NS) {
 		footprint_sample(d);
+		session_time(d);
+	}
 	holders_look(d);
 }
 

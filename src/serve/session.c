@@ -96,6 +96,29 @@ void session_gone(struct daemon *d, uint32_t stream)
 		forget(s);
 }
 
+static bool is_idle(const struct daemon *d, const struct session *s)
+{
+	struct core_stream_view v;
+
+	if (s->state != SESSION_ATTACHED)
+		return s->state == SESSION_NEW || s->state == SESSION_GREETED;
+	core_view_stream(d->core, s->stream, &v);
+	return v.has_failed || v.is_detached;
+}
+
+void session_time(struct daemon *d)
+{
+	for (uint32_t i = 0; i < SESSIONS_MAX; i++) {
+		struct session *s = &d->sessions[i];
+
+		if (s->fd < 0 || d->now_ns - s->since_ns < SILENCE_S * UINT64_C(1000000000) ||
+		    !is_idle(d, s))
+			continue;
+		log_info("serve", "pid %d is disconnected: nothing came from it for %d s", s->pid, SILENCE_S);
+		session_close(d, i);
+	}
+}
+
 /* ---- what clients say ---- */
 
 static void nonsense(struct daemon *d, struct session *s, const char *what)
@@ -278,6 +301,11 @@ static void take_seek(struct daemon *d, struct session *s, const struct wire_SEE
 	struct wire_SOUGHT reply = {.head = {WIRE_SOUGHT, sizeof(reply)}, .serial = m->serial};
 	struct token at = {.epoch = m->epoch};
 
+	if (m->serial != s->serial + 1) {
+		nonsense(d, s, "the serial of a SEEK is the last one plus 1");
+		return;
+	}
+	s->serial = m->serial;
 	if (read_token(d, s, f, m->token, &at)) {
 		session_close(d, number_of(d, s));
 		return;
@@ -349,12 +377,14 @@ static void take_message(struct daemon *d, struct session *s, const struct wire_
 	case WIRE_STATUS:
 		if (s->state == SESSION_NEW)
 			break;
+		s->since_ns = d->now_ns;
 		send_status(d, s);
 		return;
 	case WIRE_DETACH:
 		if (s->state != SESSION_ATTACHED || s->is_leaving)
 			break;
 		s->is_leaving = true;
+		s->since_ns = d->now_ns;
 		core_on_detach(d->core, d->now_ns, s->stream);
 		daemon_act(d);
 		return;
@@ -392,6 +422,8 @@ void session_hear(struct daemon *d, uint32_t session, uint32_t events)
 			return;
 		}
 		take_message(d, s, &in.head);
+		if (in.head.type == WIRE_STATUS)
+			return; /* the dear one: others get their turn between two */
 	}
 }
 
@@ -446,6 +478,7 @@ void session_fail(struct daemon *d, const struct core_action *a)
 	const char *text = *a->bad.detail ? a->bad.detail : cause_text(a->bad.cause);
 	char where[400] = "";
 
+	s->since_ns = d->now_ns;
 	if (a->bad.failure != CORE_FAIL_TOO_MANY_BAD && a->bad.failure != CORE_FAIL_REPLACED)
 		ledger_name(d, a->bad.feed, a->bad.sample, where, sizeof(where));
 	switch (a->bad.failure) {

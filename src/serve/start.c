@@ -224,8 +224,22 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 	return r ? r : open_all(d, why);
 }
 
+/* From here on a second signal ends the process at once; workers follow by themselves. */
+static void let_signals_kill(const struct daemon *d)
+{
+	sigset_t set;
+
+	if (d->signals < 0)
+		return;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 void daemon_stop(struct daemon *d)
 {
+	let_signals_kill(d);
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
 		if (d->sessions[i].fd >= 0)
 			close(d->sessions[i].fd);

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { END_PATIENCE_MS = 1000 };
 enum order_kind { ORDER_SPAWN, ORDER_KILL };
 
 struct order_message {
@@ -241,11 +242,19 @@ int parent_listen(const struct parent *p, struct parent_news *ret)
 	return n < 0 && (errno == EAGAIN || errno == EINTR) ? -EAGAIN : -ECONNRESET;
 }
 
+/* A clean parent that does not answer (stopped, say) is killed; its workers then follow by themselves. */
 void parent_end(struct parent *p)
 {
+	struct pollfd gone = {.events = POLLIN};
+
 	if (p->pid <= 0)
 		return;
 	close(p->fd);
+	gone.fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+	if (gone.fd < 0 || poll(&gone, 1, END_PATIENCE_MS) == 0)
+		kill(p->pid, SIGKILL);
+	if (gone.fd >= 0)
+		close(gone.fd);
 	while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	*p = (struct parent){.fd = -1};
