@@ -79,7 +79,8 @@ struct session {
 	char *outbox;	 /* whole messages, each behind a struct outbox_head */
 	size_t n_outbox, n_sent;
 	uint64_t n_batches;
-	uint32_t n_holders; /* processes that keep its slots quarantined */
+	uint32_t n_looks;   /* for who keeps its slots quarantined */
+	uint32_t n_holders; /* those processes */
 	pid_t holders[CHILDREN_SHOWN];
 };
 

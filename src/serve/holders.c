@@ -80,9 +80,10 @@ void holders_look(struct daemon *d)
 		if (!v.n_quarantined || !core_stream_slots(d->core, s->stream, &slot, 1) ||
 		    fstat(d->feeds[s->feed].pool.list[slot].fd, &st) < 0)
 			continue;
-		if (s->n_holders == 0)
-			log_warn("serve", "%u slots of pid %d are quarantined: it is gone, but something of it "
-				 "still maps them", v.n_quarantined, s->pid);
 		find_holders(d, s, st.st_ino);
+		/* A process that is just ending is here for a moment; it is not worth a line. */
+		if (s->n_looks++ == 1)
+			log_warn("serve", "%u slots of pid %d are quarantined: it is gone, but %d still maps them",
+				 v.n_quarantined, s->pid, s->n_holders ? s->holders[0] : -1);
 	}
 }
