@@ -29,7 +29,7 @@
 
 enum {
 	SESSIONS_MAX = 128,    /* connections at once */
-	OUTBOX_MAX = 1 << 20,  /* bytes a client may leave unread */
+	OUTBOX_MAX = 32 << 10, /* bytes a client may leave unread, on top of what its socket holds */
 	SILENCE_S = 10,        /* how long a connection may take to attach or ask for the status */
 	CHILDREN_SHOWN = 8,    /* processes named that keep a slot quarantined */
 };
@@ -102,7 +102,7 @@ struct daemon {
 	uint32_t stream_session[STREAMS_MAX];
 	struct flying_read reads[CORE_REQUESTS_MAX]; /* by the core's number */
 	struct failed_read failed_reads[READS_IN_FLIGHT]; /* could not even begin */
-	unsigned n_failed_reads;
+	unsigned n_failed_reads, n_flying;
 	int epoll, listener, signals, lock;
 	char socket_path[108];
 	char io_reason[600]; /* why not io_uring, or "" */
@@ -140,6 +140,8 @@ void reads_start(struct daemon *d, const struct core_action *a);
 void reads_reap(struct daemon *d);
 /* Tells the core of one read that could not begin; as an event of its own. */
 void reads_failed(struct daemon *d);
+/* Waits up to a second for reads in flight; false: some are stuck in the storage. */
+bool reads_drain(struct daemon *d);
 
 /* listen.c */
 int listen_open(struct daemon *d, struct reason *why);

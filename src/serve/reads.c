@@ -4,8 +4,9 @@
 #include "serve/daemon.h"
 
 #include <assert.h>
+#include <poll.h>
 
-enum { BATCH = 32 };
+enum { BATCH = 32, PATIENCE_MS = 1000 };
 
 static void done(struct daemon *d, uint32_t request, int64_t n_bytes, bool is_changed)
 {
@@ -34,6 +35,7 @@ void reads_start(struct daemon *d, const struct core_action *a)
 	d->reads[a->read.request].feed = a->read.feed;
 	d->reads[a->read.request].shard = a->read.shard;
 	d->reads[a->read.request].fd = request.fd;
+	d->n_flying++;
 	io_engine_submit(d->engine, &request);
 }
 
@@ -52,6 +54,7 @@ void reads_reap(struct daemon *d)
 
 	do {
 		n = io_engine_reap(d->engine, list, BATCH);
+		d->n_flying -= n;
 		for (unsigned i = 0; i < n; i++) {
 			uint32_t request = (uint32_t)list[i].id;
 			const struct samples *samples =
@@ -62,4 +65,19 @@ void reads_reap(struct daemon *d)
 			done(d, request, list[i].n_bytes, is_changed && list[i].n_bytes >= 0);
 		}
 	} while (n == BATCH);
+}
+
+bool reads_drain(struct daemon *d)
+{
+	uint64_t until = monotonic_ns() + PATIENCE_MS * UINT64_C(1000000);
+	struct io_done list[BATCH];
+
+	while (d->n_flying && monotonic_ns() < until) {
+		struct pollfd p = {.fd = io_engine_fd(d->engine), .events = POLLIN};
+
+		io_engine_flush(d->engine);
+		poll(&p, 1, PATIENCE_MS / 10);
+		d->n_flying -= io_engine_reap(d->engine, list, BATCH);
+	}
+	return d->n_flying == 0;
 }

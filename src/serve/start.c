@@ -251,6 +251,11 @@ void daemon_stop(struct daemon *d)
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
 		free(d->sessions[i].outbox);
 	free(d->helpers);
+	if (!reads_drain(d)) {
+		/* Their buffers are the kernel's until they end; leaving is all that is left to do. */
+		log_error("serve", "%u reads do not end: the storage of a shard does not answer", d->n_flying);
+		_exit(1);
+	}
 	d->engine = io_engine_free(d->engine);
 	d->core = core_free(d->core);
 	d->files = files_free(d->files);
