@@ -232,8 +232,10 @@ static enum cause jpeg_open(void *codec, struct arena *arena, const struct image
 	j->max_scans = source->limits->max_scans;
 	j->source.next_input_byte = source->bytes;
 	j->source.bytes_in_buffer = source->n_bytes;
-	if (setjmp(j->out))
+	if (setjmp(j->out)) {
+		trouble->n_warnings = (uint32_t)j->errors.num_warnings;
 		return j->cause;
+	}
 	jpeg_read_header(c, TRUE);
 	ret->width = c->image_width;
 	ret->height = c->image_height;

@@ -8,6 +8,8 @@
  * scratch. The chain's buffers and the decoder's are all asked for before the first row; what exceeds
  * the large limit is a bad sample wherever it runs, because the amount depends on the sample alone. Pages
  * above scratch_bytes go back to the system before the answer.
+ *
+ * `decode: {image: fast}` is met by the exact decode: a scaled IDCT is allowed there, not required.
  */
 #include "worker/maker.h"
 

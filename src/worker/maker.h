@@ -2,8 +2,8 @@
 /* Copyright the ringfeed authors */
 /*
  * Makes samples: member bytes in, finished rows out. One maker per worker holds the decoder contexts,
- * the tables and the scratch; nothing is allocated per sample except inside libjpeg, whose need is
- * computed from the header and checked first.
+ * the tables and the scratch. Nothing is allocated per sample: libjpeg, libpng and the transforms take
+ * their memory from the scratch, all of it before the first row, and what does not fit is refused.
  *
  * Threads: one caller. Pure otherwise: same bytes, position, seed, epoch and pipeline -> same row.
  */
@@ -18,8 +18,9 @@
 
 struct maker;
 
-/* scratch_bytes: what decoding one image may use without the large scratch. 0 or -errno.
- * The pipeline is borrowed for the maker's life. */
+/* scratch_bytes: what decoding one image may use without the large scratch. Only what an image touches
+ * becomes memory; the first scratch_bytes stay with the maker, what is above is given back before the
+ * answer. 0 or -errno. The pipeline is borrowed for the maker's life. */
 int maker_new(const struct pipeline *p, size_t scratch_bytes, struct maker **ret);
 struct maker *maker_free(struct maker *m);
 

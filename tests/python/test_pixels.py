@@ -372,6 +372,26 @@ def test_damaged_in_the_middle(maker, tmp_path):
     assert n_warned > 20 and n_bad < 60, (n_warned, n_bad)
 
 
+def test_nothing_is_left_behind(maker, tmp_path):
+    """A JPEG without its own tables must not find those of the one before."""
+    whole, bare = tmp_path / "whole.jpg", tmp_path / "bare.jpg"
+    noise(numpy.random.default_rng(2), 32, 32).save(whole, optimize=True)
+    field = Field(32, 32, (("center_crop", 32, 32),))
+    for marker, word in ((b"\xff\xdb", "Quantization"), (b"\xff\xc4", "")):
+        data = whole.read_bytes()
+        while marker in data[:data.index(b"\xff\xda")]:
+            at = data.index(marker)
+            data = data[:at] + data[at + 2 + int.from_bytes(data[at + 2:at + 4], "big"):]
+        bare.write_bytes(data)
+        fresh = Maker(os.environ["RINGFEED_MAKE_ROWS"])
+        alone = fresh.run(field, bare)
+        fresh.close()
+        assert maker.run(field, whole).code == "done"
+        after = maker.run(field, bare)
+        assert (after.code, after.detail) == (alone.code, alone.detail) and word in after.detail
+        assert after.row is None or numpy.array_equal(after.row, alone.row)
+
+
 def test_limits(maker, tmp_path):
     path = tmp_path / "limits.jpg"
     noise(numpy.random.default_rng(3), 64, 48).save(path, progressive=True)
