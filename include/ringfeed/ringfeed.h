@@ -269,8 +269,8 @@ RF_API const char *rf_session_field_name(const struct rf_session *s, int i);
 /**
  * Leave the feed.
  *
- * Batches that are still held stay mapped until they are released (their leases end with the
- * process); the rest of the session goes with the last of them.
+ * Batches that are still held stay lent and mapped until they are released; the rest of the session
+ * goes with the last of them. The rank is free for another trainer at once.
  *
  * @param s  Session, or NULL; taken.
  *

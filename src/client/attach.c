@@ -44,6 +44,14 @@ int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t
 	}
 }
 
+void session_unmap(struct rf_session *s)
+{
+	for (unsigned i = 0; i < SLOTS_MAX && s->shared.maps[i]; i++) {
+		map_put(s->shared.maps[i]);
+		s->shared.maps[i] = NULL;
+	}
+}
+
 void session_drop(struct rf_session *s)
 {
 	pthread_mutex_lock(&s->shared.lock);
@@ -51,13 +59,11 @@ void session_drop(struct rf_session *s)
 		close(s->shared.fd);
 	s->shared.fd = -1;
 	s->shared.connection++;
-	for (unsigned i = 0; i < SLOTS_MAX && s->shared.maps[i]; i++) {
-		map_put(s->shared.maps[i]);
-		s->shared.maps[i] = NULL;
-	}
+	session_unmap(s);
 	memset(s->shared.is_lent, 0, sizeof(s->shared.is_lent));
 	s->shared.n_pending = 0;
 	s->shared.n_held = 0;
+	s->shared.last_lease = 0;
 	pthread_mutex_unlock(&s->shared.lock);
 	s->is_seek_sent = false;
 }

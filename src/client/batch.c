@@ -6,7 +6,7 @@
  * Handles come from one array per session and go back to the end of a queue, so that a stale pointer
  * meets a free handle, and is named, for a thousand loans. A loan refers to its slot's mapping, which
  * therefore outlives a lost daemon and rf_session_close(). Releases come from any thread: they take the
- * lock for one non-blocking send. A full socket leaves the lease in `pending`; the daemon has then at
+ * lock for one non-blocking send; the connection outlives rf_session_close() for them. A full socket leaves the lease in `pending`; the daemon has then at
  * least a hundred releases to read, answers to those, and so wakes rf_session_next(), which sends the rest.
  */
 #include "client/session.h"
@@ -103,6 +103,7 @@ int loan_take(struct rf_session *s, const struct wire_BATCH *m, struct rf_batch 
 				   fault);
 	}
 	b = s->shared.free_first;
+	s->shared.last_lease = m->lease;
 	if (m->serial != s->serial || !b) {
 		lease_give_back(s, m->slot, m->lease);
 		pthread_mutex_unlock(&s->shared.lock);
@@ -158,6 +159,10 @@ static void end_lease(struct rf_batch *b)
 		return;
 	s->shared.n_held--;
 	lease_give_back(s, b->slot, b->lease);
+	if (s->magic == CLOSED_MAGIC && s->shared.n_held == 0) {
+		close(s->shared.fd); /* it was kept for this release */
+		s->shared.fd = -1;
+	}
 }
 
 int rf_batch_return(struct rf_batch *b)

@@ -426,7 +426,7 @@ const char *rf_session_field_name(const struct rf_session *s, int i)
 struct rf_session *rf_session_close(struct rf_session *s)
 {
 	struct wire_DETACH m = {0};
-	bool is_last;
+	bool is_last, is_kept = false;
 	int r = enter(s);
 
 	if (r == -EBUSY)
@@ -437,12 +437,20 @@ struct rf_session *rf_session_close(struct rf_session *s)
 	if (s->state == SESSION_ATTACHED) {
 		pthread_mutex_lock(&s->shared.lock);
 		leases_flush(s);
+		m.last_lease = s->shared.last_lease;
+		is_kept = connection_send_now(s->shared.fd, WIRE_DETACH, &m) == 0 && s->shared.n_held > 0;
 		pthread_mutex_unlock(&s->shared.lock);
-		r = connection_send_now(s->shared.fd, WIRE_DETACH, &m);
 	}
-	session_drop(s);
+	if (!is_kept)
+		session_drop(s);
 	pthread_mutex_lock(&s->shared.lock);
 	s->magic = CLOSED_MAGIC;
+	if (is_kept)
+		session_unmap(s);
+	if (is_kept && s->shared.n_held == 0) { /* released meanwhile; else the last release does it */
+		close(s->shared.fd);
+		s->shared.fd = -1;
+	}
 	is_last = s->shared.n_open == 0;
 	leave(s, 0);
 	/* From here on the release of the last batch, in another thread, may free s. */

@@ -113,6 +113,7 @@ struct rf_session {
 		pthread_mutex_t lock;
 		int fd; /* -1: no connection */
 		uint64_t connection;
+		uint64_t last_lease; /* the highest that came on it */
 		struct feed_layout layout;
 		struct map *maps[SLOTS_MAX];
 		uint64_t pending[SLOTS_MAX]; /* leases whose RELEASE found the socket full */
@@ -143,6 +144,8 @@ void error_set(struct rf_error *e, const char *name, const char *format, va_list
 
 /* Takes one message, sending what releases are pending. 0, CONNECTION_E_LATE, _GONE, _NONSENSE, -errno. */
 int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t deadline_ns);
+/* Drops what the session itself keeps mapped; caller holds the lock. */
+void session_unmap(struct rf_session *s);
 /* The connection is gone: forget it and what the session itself keeps mapped. */
 void session_drop(struct rf_session *s);
 /* The same, and look for the daemon again as long as reconnect_ms allows: 0, or the session is over. */

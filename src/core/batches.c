@@ -167,7 +167,10 @@ static void end_epoch(struct core *c, uint32_t stream)
 {
 	struct stream *s = &c->streams[stream];
 	struct core_action *a = action_add(c, CORE_EPOCH_END, stream);
+	struct pass next = s->open.pass;
 
+	next.start = 0;
+	a->lend.n_batches = pass_n_batches(&next);
 	a->lend.serial = s->serial;
 	a->lend.epoch = s->lend_epoch;
 	a->lend.epoch_after = ++s->lend_epoch;

@@ -105,6 +105,8 @@ void core_on_seek(struct core *c, uint64_t now_ns, uint32_t stream, uint32_t ser
 		  uint64_t position, uint64_t bad);
 /* It said goodbye: what it does not hold is free at once, what it holds when released or dead. */
 void core_on_detach(struct core *c, uint64_t now_ns, uint32_t stream);
+/* After its goodbye: what was lent to it after this lease never reached it. */
+void core_on_unseen(struct core *c, uint64_t now_ns, uint32_t stream, uint64_t last_lease);
 /* Its socket hung up / its process is dead. Slots are free when both are said. The stream is gone
  * (CORE_ACTION_GONE) when it holds nothing any more. */
 void core_on_hangup(struct core *c, uint64_t now_ns, uint32_t stream);
@@ -149,7 +151,8 @@ struct core_action {
 			uint32_t slot, n_rows, serial;
 			uint64_t lease, epoch, step;
 			uint64_t epoch_after, position_after, bad; /* the token's */
-			uint64_t waits_ns[CORE_WAITS];		   /* since the last one */
+			uint64_t n_batches;	       /* CORE_EPOCH_END: of the next epoch */
+			uint64_t waits_ns[CORE_WAITS]; /* since the last one */
 		} lend;
 		struct {
 			enum core_failure failure;

@@ -378,6 +378,22 @@ void core_on_detach(struct core *c, uint64_t now_ns, uint32_t stream)
 	leave(c, stream);
 }
 
+void core_on_unseen(struct core *c, uint64_t now_ns, uint32_t stream, uint64_t last_lease)
+{
+	struct stream *s = &c->streams[stream];
+
+	core_begin(c, now_ns);
+	for (uint32_t i = 0; i < s->n_slots; i++) {
+		struct slot *slot = &c->slots[s->slots[i]];
+
+		if (slot->state != SLOT_LEASED || slot->lease <= last_lease)
+			continue;
+		slot->state = SLOT_FREE;
+		s->n_lent--;
+	}
+	stream_settle(c, stream);
+}
+
 void core_on_hangup(struct core *c, uint64_t now_ns, uint32_t stream)
 {
 	core_begin(c, now_ns);

@@ -285,6 +285,22 @@ static void take_attach(struct daemon *d, struct session *s, const struct wire_A
 	daemon_act(d);
 }
 
+/* It said goodbye, and once nothing is left to be given back the connection has no use. */
+static void end_when_empty(struct daemon *d, struct session *s)
+{
+	if (s->is_leaving && s->has_stream && core_stream_slots(d->core, s->stream, NULL, 0) == 0)
+		session_close(d, number_of(d, s));
+}
+
+static void take_detach(struct daemon *d, struct session *s, const struct wire_DETACH *m)
+{
+	s->is_leaving = true;
+	core_on_detach(d->core, d->now_ns, s->stream);
+	core_on_unseen(d->core, d->now_ns, s->stream, m->last_lease);
+	daemon_act(d);
+	end_when_empty(d, s);
+}
+
 static void take_release(struct daemon *d, struct session *s, const struct wire_RELEASE *m)
 {
 	if (!core_on_release(d->core, d->now_ns, s->stream, m->lease)) {
@@ -293,6 +309,7 @@ static void take_release(struct daemon *d, struct session *s, const struct wire_
 		return;
 	}
 	daemon_act(d);
+	end_when_empty(d, s);
 }
 
 static void take_seek(struct daemon *d, struct session *s, const struct wire_SEEK *m)
@@ -387,6 +404,7 @@ static void take_message(struct daemon *d, struct session *s, const struct wire_
 		s->since_ns = d->now_ns;
 		core_on_detach(d->core, d->now_ns, s->stream);
 		daemon_act(d);
+		take_detach(d, s, (const void *)head);
 		return;
 	default:
 		break;
@@ -412,6 +430,8 @@ void session_hear(struct daemon *d, uint32_t session, uint32_t events)
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
+		if (n < 0 && errno == ECONNRESET)
+			continue; /* it closed with batches unread, but what it said before still comes */
 		if (n <= 0) {
 			session_close(d, session);
 			return;
@@ -464,6 +484,7 @@ void session_epoch_end(struct daemon *d, const struct core_action *a)
 	struct wire_EPOCH_END m = {.head = {WIRE_EPOCH_END, sizeof(m)}, .serial = a->lend.serial,
 				   .epoch = a->lend.epoch};
 	struct core_stream_view v;
+				   .epoch = a->lend.epoch, .n_batches = a->lend.n_batches};
 
 	core_view_stream(d->core, a->stream, &v);
 	m.n_batches = v.n_batches_whole;

@@ -165,20 +165,31 @@ static void say(struct worker *w)
 			_exit(0); /* the core is gone */
 }
 
-/* Nothing of a hostile file may eat the machine: no core dumps, no files, a bounded heap. */
-static void limit(const struct worker_setup *setup)
+/* Nothing of a hostile file may eat the machine: no core dumps, a bounded heap. Each feed's decoders
+ * reserve an arena of decode_memory; libjpeg's own may come to as much once more. */
+static void limit_memory(const struct worker_setup *setup)
 {
-	uint64_t most = setup->scratch_bytes;
 	const struct rlimit none = {0, 0};
+	uint64_t most = setup->scratch_bytes, arenas = 0;
 	struct rlimit data;
 
-	for (unsigned i = 0; i < setup->n_feeds; i++)
-		if (setup->feeds[i].pipeline->limits.decode_memory > most)
-			most = setup->feeds[i].pipeline->limits.decode_memory;
-	data.rlim_cur = data.rlim_max = 2 * most + setup->scratch_bytes * setup->n_feeds + (256 << 20);
+	for (unsigned i = 0; i < setup->n_feeds; i++) {
+		uint64_t n = setup->feeds[i].pipeline->limits.decode_memory;
+
+		arenas += n;
+		most = n > most ? n : most;
+	}
+	data.rlim_cur = data.rlim_max = arenas + most + setup->scratch_bytes * setup->n_feeds + (256 << 20);
 	setrlimit(RLIMIT_CORE, &none);
-	setrlimit(RLIMIT_FSIZE, &none);
 	setrlimit(RLIMIT_DATA, &data);
+}
+
+/* Nor write a file; stderr may be one, so only when there is nothing more to say. */
+static void limit_files(void)
+{
+	const struct rlimit none = {0, 0};
+
+	setrlimit(RLIMIT_FSIZE, &none);
 }
 
 void worker_main(const struct worker_setup *setup, unsigned number, int channel)
@@ -193,13 +204,14 @@ void worker_main(const struct worker_setup *setup, unsigned number, int channel)
 	w->setup = setup;
 	w->channel = channel;
 	mprotect(setup->staging.base, setup->staging.n_bytes, PROT_READ);
-	limit(setup);
+	limit_memory(setup);
 	for (unsigned i = 0; i < setup->n_feeds; i++) {
 		if (maker_new(setup->feeds[i].pipeline, setup->scratch_bytes, &w->makers[i]) < 0) {
 			log_error("worker", "worker %u cannot set up its decoders: out of memory", number);
 			_exit(1);
 		}
 	}
+	limit_files();
 	say(w); /* up: an answer to nothing */
 	for (;;) {
 		ssize_t n = recv(channel, &w->in, sizeof(w->in), 0);
