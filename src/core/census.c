@@ -15,7 +15,6 @@ void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_
 {
 	const struct stream *s = &c->streams[stream];
 	const struct group *g = &c->groups[s->group];
-	struct pass whole;
 
 	*ret = (struct core_stream_view){.is_used = s->is_used};
 	if (!s->is_used)
@@ -33,9 +32,6 @@ void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_
 	ret->epoch = s->lend_epoch;
 	ret->step = s->batches.head != NONE ? c->slots[s->batches.head].step : s->open.step;
 	ret->n_batches = pass_n_batches(&s->open.pass);
-	whole = s->open.pass;
-	whole.start = 0;
-	ret->n_batches_whole = pass_n_batches(&whole);
 	ret->n_lent = s->n_lent;
 	ret->n_due = s->n_due;
 	ret->n_bad = s->n_bad;

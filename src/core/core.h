@@ -186,7 +186,6 @@ struct core_stream_view {
 	uint32_t group_number;
 	uint64_t epoch, step; /* of the next batch to lend */
 	uint64_t n_batches;   /* of the pass it is in */
-	uint64_t n_batches_whole; /* of an epoch from its start */
 	uint64_t n_lent, n_held;
 	uint64_t n_due, n_good, n_bad, n_padded; /* positions lent so far: due = good + bad */
 	uint64_t waits_ns[CORE_WAITS];

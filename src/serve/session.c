@@ -103,7 +103,7 @@ static bool is_idle(const struct daemon *d, const struct session *s)
 	if (s->state != SESSION_ATTACHED)
 		return s->state == SESSION_NEW || s->state == SESSION_GREETED;
 	core_view_stream(d->core, s->stream, &v);
-	return v.has_failed || v.is_detached;
+	return v.has_failed && v.n_lent == 0;
 }
 
 void session_time(struct daemon *d)
@@ -295,7 +295,9 @@ static void end_when_empty(struct daemon *d, struct session *s)
 static void take_detach(struct daemon *d, struct session *s, const struct wire_DETACH *m)
 {
 	s->is_leaving = true;
+	s->since_ns = d->now_ns;
 	core_on_detach(d->core, d->now_ns, s->stream);
+	daemon_act(d);
 	core_on_unseen(d->core, d->now_ns, s->stream, m->last_lease);
 	daemon_act(d);
 	end_when_empty(d, s);
@@ -400,10 +402,6 @@ static void take_message(struct daemon *d, struct session *s, const struct wire_
 	case WIRE_DETACH:
 		if (s->state != SESSION_ATTACHED || s->is_leaving)
 			break;
-		s->is_leaving = true;
-		s->since_ns = d->now_ns;
-		core_on_detach(d->core, d->now_ns, s->stream);
-		daemon_act(d);
 		take_detach(d, s, (const void *)head);
 		return;
 	default:
@@ -482,12 +480,8 @@ void session_epoch_end(struct daemon *d, const struct core_action *a)
 {
 	struct session *s = session_of(d, a->stream);
 	struct wire_EPOCH_END m = {.head = {WIRE_EPOCH_END, sizeof(m)}, .serial = a->lend.serial,
-				   .epoch = a->lend.epoch};
-	struct core_stream_view v;
 				   .epoch = a->lend.epoch, .n_batches = a->lend.n_batches};
 
-	core_view_stream(d->core, a->stream, &v);
-	m.n_batches = v.n_batches_whole;
 	token_at(&d->feeds[s->feed], a->lend.epoch_after, 0, 0, m.token, sizeof(m.token));
 	session_send(d, s, &m, sizeof(m), -1);
 }

@@ -6,6 +6,7 @@ tar: the collected edge cases. index: the indexes of those that have one, and th
 """
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ if not root.is_dir():
 corpus = [root]
 with tempfile.TemporaryDirectory() as folder:
     if name == "index":
-        tars = sorted(p for p in root.rglob("*.tar"))
+        tars = [shutil.copy(p, folder) for p in sorted(root.rglob("*.tar"))]  # the index is saved beside
         subprocess.run([probe, "save", folder, *tars], check=True, stdout=subprocess.DEVNULL)
         assert len(list(pathlib.Path(folder).glob("*.rfidx"))) > 10
         corpus.append(pathlib.Path(folder))

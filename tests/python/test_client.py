@@ -465,7 +465,7 @@ def test_p09_reconnect(path):
 
 
 def test_p09_gone_for_good(path):
-    feed = Feed(n_slots=2)
+    feed = Feed(n_slots=3)  # one more than is kept: the wait is for the daemon
     daemon = Daemon(path, lambda peer: feed.serve(peer, n_batches=2))
     with daemon, make(path, reconnect=0.5) as loader:
         it = iter(loader)
