@@ -186,7 +186,7 @@ int cmd_order(int argc, char **argv)
 	l.feed = feed_of(config, options.arguments[0]);
 	status = STATUS_CONFIG;
 	if (l.feed) {
-		r = dataset_open(config, l.feed, NULL, &dataset, &why);
+		r = dataset_open(config, l.feed, NULL, NULL, &dataset, &why);
 		l.dataset = &dataset;
 		if (r == 0) {
 			status = list(&l);

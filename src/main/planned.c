@@ -21,7 +21,7 @@ struct dataset *datasets_open(const struct config *config)
 
 	for (size_t i = 0; datasets && i < config->n_feeds; i++) {
 		struct reason why = {{0}};
-		int r = dataset_open(config, &config->feeds[i], tell_refused, &datasets[i], &why);
+		int r = dataset_open(config, &config->feeds[i], tell_refused, NULL, &datasets[i], &why);
 
 		if (r < 0)
 			fprintf(stderr, "ringfeed: feed %s: %s (%s)\n", config->feeds[i].name,

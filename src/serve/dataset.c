@@ -14,6 +14,7 @@ struct filling {
 	struct dataset *dataset;
 	const struct pipeline *pipeline;
 	void (*on_refused)(void *context, size_t i, const char *path, const struct reason *why);
+	void *context;
 };
 
 static int add_shard(void *context, size_t i, const char *path, const struct stat *st,
@@ -29,7 +30,7 @@ static int add_shard(void *context, size_t i, const char *path, const struct sta
 	f->dataset->n_skipped += index->n_skipped;
 	r = samples_add(&f->dataset->samples, f->pipeline, path, st, index, why);
 	if (r > 0 && f->on_refused) {
-		f->on_refused(NULL, i, path, why);
+		f->on_refused(f->context, i, path, why);
 		return 0;
 	}
 	return r;
@@ -39,7 +40,7 @@ static void refused(void *context, size_t i, const char *path, const struct reas
 {
 	struct filling *f = context;
 
-	f->on_refused(NULL, i, path, why);
+	f->on_refused(f->context, i, path, why);
 }
 
 static int fill(const struct config *config, const struct config_feed *feed, struct filling *filling,
@@ -69,9 +70,10 @@ static int fill(const struct config *config, const struct config_feed *feed, str
 
 int dataset_open(const struct config *config, const struct config_feed *feed,
 		 void (*on_refused)(void *context, size_t i, const char *path, const struct reason *why),
-		 struct dataset *ret, struct reason *why)
+		 void *context, struct dataset *ret, struct reason *why)
 {
-	struct filling filling = {.dataset = ret, .pipeline = &feed->pipeline, .on_refused = on_refused};
+	struct filling filling = {.dataset = ret, .pipeline = &feed->pipeline, .on_refused = on_refused,
+				  .context = context};
 	int r;
 
 	memset(ret, 0, sizeof(*ret));

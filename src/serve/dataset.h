@@ -20,10 +20,10 @@ struct dataset {
 enum { DATASET_E_REFUSED = 1 };
 
 /* Lists, indexes (scanning what has no index, with progress) and lays out. 0, DATASET_E_REFUSED with the
- * reason, or -errno. on_refused: called for every refused shard, or NULL. */
+ * reason, or -errno. on_refused: called with context for every refused shard, or NULL. */
 int dataset_open(const struct config *config, const struct config_feed *feed,
 		 void (*on_refused)(void *context, size_t i, const char *path, const struct reason *why),
-		 struct dataset *ret, struct reason *why);
+		 void *context, struct dataset *ret, struct reason *why);
 void dataset_deinit(struct dataset *d);
 
 /* The key of a sample, from the saved index of its shard. 0, or why it cannot be read (as shard_index_key). */

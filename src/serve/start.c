@@ -42,7 +42,7 @@ static int open_datasets(struct daemon *d, struct reason *why)
 
 		f->config = &d->config->feeds[i];
 		f->dataset = &d->datasets[i];
-		r = dataset_open(d->config, f->config, NULL, f->dataset, why);
+		r = dataset_open(d->config, f->config, NULL, NULL, f->dataset, why);
 		if (r)
 			return r;
 		dataset_order(f->config, &f->order);
@@ -120,8 +120,10 @@ static int open_engine(struct daemon *d, struct reason *why)
 			      &refused);
 
 	if (r < 0) {
-		*why = refused;
-		return *refused.text ? SERVE_E_REFUSED : r;
+		if (!*refused.text)
+			return pass(r);
+		reason_set(why, "daemon.io is uring, but %s", refused.text);
+		return SERVE_E_REFUSED;
 	}
 	snprintf(d->io_reason, sizeof(d->io_reason), "%s", refused.text);
 	if (*refused.text)
