@@ -26,9 +26,9 @@ int dataset_open(const struct config *config, const struct config_feed *feed,
 		 void *context, struct dataset *ret, struct reason *why);
 void dataset_deinit(struct dataset *d);
 
-/* The key of a sample, from the saved index of its shard. 0, or why it cannot be read (as shard_index_key). */
+/* The key of a sample and its offset in the shard (or NULL), from the saved index. 0, or why it cannot be read (as shard_index_key). */
 int dataset_key(const struct dataset *d, const char *cache_folder, uint32_t shard, uint64_t in_shard,
-		char *ret_key, size_t n_key);
+		char *ret_key, size_t n_key, uint64_t *ret_offset);
 
 /* The order of the feed in the words of the order room. */
 struct order_spec;
