@@ -287,7 +287,8 @@ static void work(struct core *c)
 		if (!is_live(&c->streams[s]))
 			continue;
 		batches_lend(c, s);
-		batches_open(c, s);
+		if (is_live(&c->streams[s])) /* the batch to lend may have been one bad sample too many */
+			batches_open(c, s);
 	}
 	tasks_dispatch(c);
 	reads_plan(c);

@@ -155,7 +155,7 @@ static int list(struct listing *l)
 		row.sample = order_sample(&order, row.position);
 		row.shard = order_shard_of(&shards, row.sample, &row.in_shard);
 		if (dataset_key(l->dataset, l->config->daemon.index_cache, row.shard, row.in_shard, row.key,
-				sizeof(row.key)))
+				sizeof(row.key), NULL))
 			snprintf(row.key, sizeof(row.key), "?");
 		if (l->options->has_draws)
 			add_draws(l, &row);

@@ -30,6 +30,8 @@
 enum {
 	SESSIONS_MAX = 128,    /* connections at once */
 	OUTBOX_MAX = 32 << 10, /* bytes a client may leave unread, on top of what its socket holds */
+	OUTBOX_MAX = 1 << 20,  /* bytes a client may leave unread */
+	IDLE_MAX = 32,         /* connections of one process without a session */
 	SILENCE_S = 10,        /* how long a connection may take to attach or ask for the status */
 	CHILDREN_SHOWN = 8,    /* processes named that keep a slot quarantined */
 };
@@ -156,6 +158,7 @@ void session_epoch_end(struct daemon *d, const struct core_action *a);
 void session_fail(struct daemon *d, const struct core_action *a);
 void session_gone(struct daemon *d, uint32_t stream);
 void session_close(struct daemon *d, uint32_t session);
+void session_hang_up(int fd);
 /* Disconnects who has nothing to say, or does not go after it was told that its session is over. */
 void session_time(struct daemon *d);
 

@@ -90,14 +90,15 @@ void dataset_deinit(struct dataset *d)
 }
 
 int dataset_key(const struct dataset *d, const char *cache_folder, uint32_t shard, uint64_t in_shard,
-		char *ret_key, size_t n_key)
+		char *ret_key, size_t n_key, uint64_t *ret_offset)
 {
 	const struct sample_shard *file = &d->samples.shards[shard];
 	struct stat st = {.st_size = (off_t)file->file_size};
 
 	st.st_mtim.tv_sec = (time_t)(file->mtime_ns / 1000000000u);
 	st.st_mtim.tv_nsec = (long)(file->mtime_ns % 1000000000u);
-	return shard_index_key(file->path, cache_folder, &st, in_shard, ret_key, n_key);
+	return shard_index_key(file->path, cache_folder, &st, in_shard, ret_key, n_key,
+			       ret_offset);
 }
 
 void dataset_order(const struct config_feed *feed, struct order_spec *ret)

@@ -156,10 +156,12 @@ static int start_scan(struct run *run, struct scan *s)
 
 	if (!run->engine) {
 		r = io_engine_new(run->how->io, WINDOW, NULL, &run->engine, &why);
-		if (r < 0) {
-			*run->why = why;
-			return pass(r);
+		if (r < 0 && *why.text) {
+			reason_set(run->why, "daemon.io is uring, but %s", why.text);
+			return INDEX_E_REFUSED;
 		}
+		if (r < 0)
+			return pass(r);
 	}
 	if (!s->buffer && posix_memalign((void **)&s->buffer, EDGE, BUFFER + EDGE))
 		return fail(-ENOMEM);

@@ -53,7 +53,7 @@ static void find_place(const struct daemon *d, uint32_t feed, uint64_t sample, s
 			least = samples_place(s, sample, f)->header_block;
 	ret->offset = least < SAMPLE_REPEATED ? (uint64_t)least * 512 : 0;
 	if (dataset_key(d->feeds[feed].dataset, d->config->daemon.index_cache, shard, ret->in_shard, ret->key,
-			sizeof(ret->key)))
+			sizeof(ret->key), &ret->offset))
 		snprintf(ret->key, sizeof(ret->key), "(sample %llu of the shard)",
 			 (unsigned long long)ret->in_shard);
 }

@@ -25,6 +25,11 @@
 #define GRACE_NS UINT64_C(100000000) /* for HELLO and ATTACH, when places are scarce */
 #define MINUTE_NS UINT64_C(60000000000)
 
+enum {
+	BACKLOG = 1024,	    /* a flood of connections does not lock out the next client */
+	ACCEPTS_A_TURN = 16,
+};
+
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
@@ -111,7 +116,7 @@ int listen_open(struct daemon *d, struct reason *why)
 	mask = umask(0177);
 	r = bind(d->listener, (struct sockaddr *)&address, sizeof(address));
 	umask(mask);
-	if (r < 0 || listen(d->listener, 64) < 0) {
+	if (r < 0 || listen(d->listener, BACKLOG) < 0) {
 		reason_set(why, "%s: %s", d->socket_path, strerror(errno));
 		return 1;
 	}
@@ -181,17 +186,28 @@ static bool is_allowed(const struct session *s)
 	       (peer.uid == geteuid() || peer.uid == 0);
 }
 
-static void turn_away(struct daemon *d, int fd)
+/* Connections of that process that are neither attached nor on their way out. */
+static unsigned count_idle(const struct daemon *d, pid_t pid)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		n += d->sessions[i].pid == pid && (d->sessions[i].state == SESSION_NEW ||
+						   d->sessions[i].state == SESSION_GREETED);
+	return n;
+}
+
+static void turn_away(struct daemon *d, int fd, const char *why)
 {
 	struct session s = {.fd = fd, .exit_fd = -1, .is_slow = true}; /* true: it is not watched */
 
-	if (d->now_ns - d->turned_away_ns >= MINUTE_NS)
-		log_warn("serve", "clients are turned away: %d connections are open", SESSIONS_MAX);
-	d->turned_away_ns = d->now_ns;
-	session_say_failed(d, &s, EAGAIN, "Refused", "the daemon has %d connections open, as many as it takes",
-			   SESSIONS_MAX);
+	if (!d->turned_away_ns || d->now_ns - d->turned_away_ns >= MINUTE_NS) {
+		log_warn("serve", "clients are turned away: %s", why);
+		d->turned_away_ns = d->now_ns;
+	}
+	session_say_failed(d, &s, EAGAIN, "Refused", "%s", why);
 	free(s.outbox);
-	close(fd);
+	session_hang_up(fd);
 }
 
 static void admit(struct daemon *d, int fd)
@@ -200,7 +216,7 @@ static void admit(struct daemon *d, int fd)
 	uint32_t number;
 
 	if (!s) {
-		turn_away(d, fd);
+		turn_away(d, fd, "the daemon has as many connections open as it takes");
 		return;
 	}
 	number = (uint32_t)(s - d->sessions);
@@ -211,21 +227,39 @@ static void admit(struct daemon *d, int fd)
 		return;
 	}
 	identify(s);
+	if (count_idle(d, s->pid) > IDLE_MAX) {
+		session_say_failed(d, s, EAGAIN, "Refused", "this process has %u connections open that say nothing",
+				   IDLE_MAX);
+		session_close(d, number);
+		return;
+	}
 	if (daemon_watch(d, fd, EPOLLIN | EPOLLRDHUP, WATCH_CLIENT, number) < 0 ||
 	    (s->exit_fd >= 0 && daemon_watch(d, s->exit_fd, EPOLLIN, WATCH_EXIT, number) < 0))
 		session_close(d, number);
 }
 
-void listen_accept(struct daemon *d)
+/* false: nobody waits to be let in. */
+static bool accept_one(struct daemon *d)
 {
 	int fd = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd >= 0) {
 		admit(d, fd);
-	} else if (errno == EMFILE || errno == ENFILE) {
+		return true;
+	}
+	if (errno == EMFILE || errno == ENFILE) {
 		/* The listener stays readable: look away until a connection ends. */
 		epoll_ctl(d->epoll, EPOLL_CTL_DEL, d->listener, NULL);
 		d->is_deaf = true;
 		log_warn("serve", "no descriptor is left for a new client");
 	}
+	return false;
+}
+
+void listen_accept(struct daemon *d)
+{
+	unsigned n = ACCEPTS_A_TURN;
+
+	while (n > 0 && accept_one(d))
+		n--;
 }

@@ -40,6 +40,18 @@ static void forget(struct session *s)
 	*s = (struct session){.state = SESSION_NONE, .fd = -1, .exit_fd = -1};
 }
 
+/* What the client still sends is thrown away: closed with bytes unread, the socket would take back what was said
+ * last. */
+void session_hang_up(int fd)
+{
+	char byte;
+
+	shutdown(fd, SHUT_RD);
+	while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT) > 0)
+		;
+	close(fd);
+}
+
 /* Closes the socket; the session lives on while the core holds slots back on its behalf. */
 void session_close(struct daemon *d, uint32_t session)
 {
@@ -47,7 +59,7 @@ void session_close(struct daemon *d, uint32_t session)
 
 	if (s->state == SESSION_NONE || s->fd < 0)
 		return;
-	close(s->fd);
+	session_hang_up(s->fd);
 	s->fd = -1;
 	free(s->outbox);
 	s->outbox = NULL;

@@ -121,8 +121,10 @@ static int open_engine(struct daemon *d, struct reason *why)
 			      &refused);
 
 	if (r < 0) {
-		*why = refused;
-		return *refused.text ? SERVE_E_REFUSED : r;
+		if (!*refused.text)
+			return pass(r);
+		reason_set(why, "daemon.io is uring, but %s", refused.text);
+		return SERVE_E_REFUSED;
 	}
 	snprintf(d->io_reason, sizeof(d->io_reason), "%s", refused.text);
 	if (*refused.text)

@@ -74,10 +74,11 @@ int shard_index_save(const struct shard_index *index, const char *path, const ch
 /* Looks in both places. 0, INDEX_E_ABSENT, INDEX_E_STALE, or -errno. */
 int shard_index_load(const char *path, const char *cache_folder, const struct stat *st,
 		     struct shard_index *ret);
-/* The key of one sample, from the saved index, without loading it: three small reads. Its length, at most
- * n_key - 1, is cut; ret_key is zero-ended. 0, INDEX_E_ABSENT, INDEX_E_STALE or -errno. */
+/* The key of one sample and where its first header lies in the shard (ret_offset may be NULL), from the saved
+ * index, without loading it: four small reads. The key's length, at most n_key - 1, is cut; ret_key is
+ * zero-ended. 0, INDEX_E_ABSENT, INDEX_E_STALE or -errno. */
 int shard_index_key(const char *path, const char *cache_folder, const struct stat *st,
-		    uint64_t sample, char *ret_key, size_t n_key);
+		    uint64_t sample, char *ret_key, size_t n_key, uint64_t *ret_offset);
 /* The saved form (proto/index.md) in memory: what save writes and load reads. Any bytes may be given. */
 size_t shard_index_encoded_bytes(const struct shard_index *index);
 void shard_index_encode(const struct shard_index *index, void *ret);

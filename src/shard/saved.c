@@ -193,6 +193,7 @@ struct wanted {
 	uint64_t sample;
 	char *key;
 	size_t n_key;
+	uint64_t *offset;
 };
 
 static int read_index(int fd, const struct stat *own, const struct wanted *w)
@@ -218,18 +219,23 @@ static int read_key(int fd, const struct stat *own, const struct wanted *w)
 {
 	struct saved_header h;
 	struct index_sample s;
-	uint64_t text_at, n;
+	struct index_member first;
+	uint64_t members_at, text_at, n;
 
 	if ((uint64_t)own->st_size < sizeof(h) || read_at(fd, &h, sizeof(h), 0) < 0 ||
 	    !saved_header_is_good(&h, (uint64_t)own->st_size, w->st) || w->sample >= h.n_samples ||
 	    read_at(fd, &s, sizeof(s), sizeof(h) + w->sample * sizeof(s)) < 0 || s.key >= h.n_text)
 		return INDEX_E_STALE;
-	text_at = sizeof(h) + h.n_samples * sizeof(s) + h.n_members * sizeof(struct index_member);
+	members_at = sizeof(h) + h.n_samples * sizeof(s);
+	text_at = members_at + h.n_members * sizeof(first);
 	n = h.n_text - s.key;
 	if (n > w->n_key - 1)
 		n = w->n_key - 1;
-	if (read_at(fd, w->key, n, text_at + s.key) < 0)
+	if (s.first_member >= h.n_members || read_at(fd, w->key, n, text_at + s.key) < 0 ||
+	    read_at(fd, &first, sizeof(first), members_at + s.first_member * sizeof(first)) < 0)
 		return INDEX_E_STALE;
+	if (w->offset)
+		*w->offset = first.header_offset;
 	w->key[n] = '\0';
 	return 0;
 }
@@ -274,9 +280,10 @@ int shard_index_load(const char *path, const char *cache_folder, const struct st
 }
 
 int shard_index_key(const char *path, const char *cache_folder, const struct stat *st,
-		    uint64_t sample, char *ret_key, size_t n_key)
+		    uint64_t sample, char *ret_key, size_t n_key, uint64_t *ret_offset)
 {
-	const struct wanted w = {.st = st, .sample = sample, .key = ret_key, .n_key = n_key};
+	const struct wanted w = {.st = st, .sample = sample, .key = ret_key, .n_key = n_key,
+				 .offset = ret_offset};
 
 	return n_key ? read_either(path, cache_folder, &w) : fail(-EINVAL);
 }

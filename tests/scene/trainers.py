@@ -139,6 +139,42 @@ def holding(feed, n, children=0, **options):
     return work
 
 
+def checking(feed, want, pause=0.005, **options):
+    """Work: reads epoch 0 again and again, each row as in want; says after each pass how long its waits were."""
+    def work(say):
+        with ringfeed.Loader(feed, **options) as loader:
+            n = 0
+            while True:
+                rows, slowest, began = {}, 0.0, time.monotonic()
+                for batch in loader:
+                    slowest = max(slowest, time.monotonic() - began)
+                    rows.update(((batch.epoch, position), digest) for position, digest in row_hashes(batch))
+                    batch.release()
+                    time.sleep(pause)
+                    began = time.monotonic()
+                n += 1
+                say({"pass": n, "same": rows == want, "slowest": slowest})
+                loader.set_epoch(0)
+    return work
+
+
+@contextlib.contextmanager
+def witness(feed, least=2, **options):
+    """A trainer that reads beside what happens; at the end it must have read the bytes of a quiet time."""
+    with Trainer(reading(feed, socket=options["socket"])) as quiet:
+        want = rows_of(quiet.all())
+    assert want
+    with Trainer(checking(feed, want, **options)) as trainer:
+        assert trainer.hear()["same"]
+        yield trainer
+        heard = [trainer.hear() for _ in range(least)]
+        trainer.kill()
+        heard += trainer.all()
+        assert all(said["same"] for said in heard), heard
+        print(f"  a trainer beside it: {heard[-1]['pass']} passes, longest wait for a batch "
+              f"{max(said['slowest'] for said in heard) * 1000:.0f} ms")
+
+
 def rows_of(heard):
     """(epoch, position) -> hash of all rows; a row twice is an error."""
     rows = {}

@@ -171,7 +171,7 @@ static void print_key(const char *cache, const char *path, uint64_t sample)
 
 	if (stat(path, &st) < 0)
 		exit(1);
-	r = shard_index_key(path, cache, &st, sample, key, sizeof(key));
+	r = shard_index_key(path, cache, &st, sample, key, sizeof(key), NULL);
 	printf("result %d\n", r);
 	if (r == 0) {
 		print_hex(key, strlen(key));
