@@ -4,25 +4,13 @@
  * check: all faults of a configuration at once, then (when there is none) of its datasets, as lines on
  * stderr or as one object on stdout.
  */
-/* check: all faults of a configuration at once, and every shard that cannot be used; as lines on stderr or as
- * one object on stdout. */
 #include "main/command.h"
 #include "main/planned.h"
 
 #include "base/fault.h"
-#include "serve/dataset.h"
 
-#include <errno.h>
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
-
-struct check {
-	const char *file;
-	const struct config_feed *feed;
-	struct config_faults *faults;
-	int r;
-};
 
 /* A fault may quote bytes from the command line that are no UTF-8; JSON has nothing but UTF-8. */
 static json_t *text_of(const struct reason *reason)
@@ -97,43 +85,6 @@ static void print_lines(const char *name, const struct config *config, const str
 			config->n_feeds == 1 ? "" : "s");
 }
 
-static void add_fault(void *context, size_t i, const char *path, const struct reason *why)
-{
-	struct check *c = context;
-	struct config_fault *more = realloc(c->faults->list, (c->faults->n + 1) * sizeof(*more));
-
-	if (!more) {
-		c->r = fail(-ENOMEM);
-		return;
-	}
-	c->faults->list = more;
-	more[c->faults->n] = (struct config_fault){.line = 0};
-	reason_set(&more[c->faults->n++].reason, "%s: feed %s: %s", c->file, c->feed->name, why->text);
-}
-
-/* 0, or -errno. */
-static int check_datasets(const char *file, const struct config *config, struct config_faults *faults)
-{
-	struct check c = {.file = file, .faults = faults};
-
-	for (size_t i = 0; i < config->n_feeds && c.r == 0; i++) {
-		struct reason why = {{0}};
-		struct dataset d;
-		size_t before = faults->n;
-		int r;
-
-		c.feed = &config->feeds[i];
-		r = dataset_open(config, c.feed, add_fault, &c, &d, &why);
-		if (r < 0)
-			return pass(r);
-		if (r == 0)
-			dataset_deinit(&d);
-		else if (faults->n == before)
-			add_fault(&c, 0, NULL, &why);
-	}
-	return c.r;
-}
-
 int cmd_check(int argc, char **argv)
 {
 	struct config_faults faults = {NULL, 0};
@@ -146,12 +97,8 @@ int cmd_check(int argc, char **argv)
 	if (!options_parse(argc, argv, &options, &status))
 		return status;
 	r = config_load(options.config, options.sets.list, options.sets.n, &config, &faults);
-	if (r == 0)
-		r = check_datasets(options.config, config, &faults);
 	if (r < 0) {
 		fprintf(stderr, "ringfeed check: %s (%s)\n", strerror(-r), fault_trail());
-		config_faults_deinit(&faults);
-		config_free(config);
 		return STATUS_FAILED;
 	}
 	list = list_config_faults(&faults);

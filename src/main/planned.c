@@ -59,19 +59,6 @@ struct dataset *datasets_open(const struct config *config, void (*tell)(void *co
 	for (size_t i = 0; datasets && i < config->n_feeds; i++)
 		is_open &= open_one(config, &config->feeds[i], &datasets[i], &t);
 	if (is_open)
-	for (size_t i = 0; datasets && i < config->n_feeds; i++) {
-		struct reason why = {{0}};
-		int r = dataset_open(config, &config->feeds[i], tell_refused, NULL, &datasets[i], &why);
-
-		if (r < 0)
-			fprintf(stderr, "ringfeed: feed %s: %s (%s)\n", config->feeds[i].name,
-				*why.text ? why.text : strerror(-r), fault_trail());
-		else if (r > 0)
-			fprintf(stderr, "ringfeed: feed %s cannot be opened: %s\n", config->feeds[i].name,
-				why.text);
-		is_faulty |= r != 0;
-	}
-	if (!is_faulty)
 		return datasets;
 	datasets_free(datasets, datasets ? config->n_feeds : 0);
 	return NULL;

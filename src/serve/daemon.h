@@ -30,8 +30,7 @@
 enum {
 	SESSIONS_MAX = 128,    /* connections at once */
 	OUTBOX_MAX = 32 << 10, /* bytes a client may leave unread, on top of what its socket holds */
-	OUTBOX_MAX = 1 << 20,  /* bytes a client may leave unread */
-	IDLE_MAX = 32,         /* connections of one process without a session */
+	IDLE_MAX = 32,	       /* connections of one process without a session */
 	SILENCE_S = 10,        /* how long a connection may take to attach or ask for the status */
 	CHILDREN_SHOWN = 8,    /* processes named that keep a slot quarantined */
 };

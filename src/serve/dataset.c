@@ -97,8 +97,7 @@ int dataset_key(const struct dataset *d, const char *cache_folder, uint32_t shar
 
 	st.st_mtim.tv_sec = (time_t)(file->mtime_ns / 1000000000u);
 	st.st_mtim.tv_nsec = (long)(file->mtime_ns % 1000000000u);
-	return shard_index_key(file->path, cache_folder, &st, in_shard, ret_key, n_key,
-			       ret_offset);
+	return shard_index_key(file->path, cache_folder, &st, in_shard, ret_key, n_key, ret_offset);
 }
 
 void dataset_order(const struct config_feed *feed, struct order_spec *ret)

@@ -21,13 +21,13 @@ enum { DATASET_E_REFUSED = 1 };
 
 /* Lists, indexes (scanning what has no index, with progress) and lays out. 0, DATASET_E_REFUSED with the
  * reason, or -errno. on_refused: called for every refused shard with the context, or NULL: the first one ends it. */
- * reason, or -errno. on_refused: called with context for every refused shard, or NULL. */
 int dataset_open(const struct config *config, const struct config_feed *feed,
 		 void (*on_refused)(void *context, size_t i, const char *path, const struct reason *why),
 		 void *context, struct dataset *ret, struct reason *why);
 void dataset_deinit(struct dataset *d);
 
-/* The key of a sample and its offset in the shard (or NULL), from the saved index. 0, or why it cannot be read (as shard_index_key). */
+/* The key of a sample and the offset of its first header, from the saved index of its shard. 0, or why it
+ * cannot be read (as shard_index_key). */
 int dataset_key(const struct dataset *d, const char *cache_folder, uint32_t shard, uint64_t in_shard,
 		char *ret_key, size_t n_key, uint64_t *ret_offset);
 
