@@ -331,7 +331,7 @@ RF_API const uint8_t *rf_batch_valid(const struct rf_batch *b);
 RF_API int64_t rf_batch_n_rows(const struct rf_batch *b);
 /** The epoch it belongs to; else as rf_batch_n_rows(). */
 RF_API int64_t rf_batch_epoch(const struct rf_batch *b);
-/** Its number in the pass, from 0, reconnects not counted; else as rf_batch_n_rows(). */
+/** Its number in its epoch, from 0, the same after a resume; else as rf_batch_n_rows(). */
 RF_API int64_t rf_batch_step(const struct rf_batch *b);
 /** What it waited for; 0 or as rf_batch_n_rows(). */
 RF_API int rf_batch_waits(const struct rf_batch *b, struct rf_waits *ret_waits);

@@ -315,7 +315,6 @@ static int finish(struct rf_session *s)
 	if (r < 0)
 		return end_nonsense(s, "ATTACHED with another epoch than the token's");
 	s->serial = m->serial;
-	s->step_base = s->is_end_due ? 0 : s->shared.n_returned;
 	s->was_attached = true;
 	s->state = SESSION_ATTACHED;
 	return 0;
@@ -436,7 +435,6 @@ static int seek(struct rf_session *s, int64_t deadline_ns)
 	s->shared.n_returned = 0;
 	memcpy(s->shared.token, answer.sought.token, sizeof(s->shared.token));
 	pthread_mutex_unlock(&s->shared.lock);
-	s->step_base = 0;
 	s->is_end_due = false;
 	s->is_seeking = s->is_seek_sent = false;
 	return 0;

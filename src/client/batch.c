@@ -122,7 +122,7 @@ int loan_take(struct rf_session *s, const struct wire_BATCH *m, struct rf_batch 
 	b->n_rows = m->n_rows;
 	b->lease = m->lease;
 	b->epoch = m->epoch;
-	b->step = s->step_base + m->step;
+	b->step = m->step;
 	b->waits = (struct rf_waits){m->read_ns, m->decode_ns, m->slots_ns, m->trainer_ns};
 	s->shared.is_lent[m->slot] = true;
 	s->shared.n_held++;

@@ -168,7 +168,6 @@ static int end_epoch(struct rf_session *s, uint64_t n_batches, const char *token
 	if (token)
 		memcpy(s->shared.token, token, sizeof(s->shared.token));
 	pthread_mutex_unlock(&s->shared.lock);
-	s->step_base = 0;
 	s->is_end_due = false;
 	return -ENODATA;
 }

@@ -103,7 +103,6 @@ struct rf_session {
 	struct feed_layout incoming;
 
 	uint32_t serial;
-	uint64_t step_base; /* batches of the pass that earlier connections lent */
 	bool is_seeking, is_seek_sent;
 	uint64_t seek_epoch;
 	char seek_token[TOKEN_BYTES];

@@ -104,7 +104,7 @@ static void open_batch(struct core *c, uint32_t stream, uint32_t slot)
 	to->state = SLOT_FILLING;
 	to->epoch = cur->epoch;
 	/* From the position, not from the pass: a resumed one goes on counting. */
-	to->step = pass_position(&cur->pass, cur->step, s->rank, 0) / (cur->pass.batch * cur->pass.world);
+	to->step = cur->pass.start / (cur->pass.batch * cur->pass.world) + cur->step;
 	to->n_rows = n;
 	to->n_filled = to->n_tasked = to->n_padded = 0;
 	to->staged = list_empty();

@@ -181,10 +181,10 @@ class Feed:
         """Lends batches ahead, across epochs, until the trainer leaves or n_batches were sent."""
         fds, epoch, position = self.attach(peer)
         credit = min(self.attaches[-1]["credit"] or self.n_slots, self.n_slots)
-        step, serial, lease, lent, free = 0, 7, 100, {}, list(range(self.n_slots))
+        serial, lease, lent, free = 7, 100, {}, list(range(self.n_slots))
         while n_batches is None or self.n_sent < n_batches:
             while position + self.n_rows > self.n_samples:
-                epoch, position, step = epoch + 1, 0, 0
+                epoch, position = epoch + 1, 0
                 peer.send("EPOCH_END", serial=serial, epoch=epoch - 1, token=b"%d 0" % epoch,
                           n_batches=self.n_samples // self.n_rows)
             if len(lent) < credit and free:
@@ -192,13 +192,14 @@ class Feed:
                 if delay:
                     threading.Event().wait(delay)
                 self.write(fds[slot], epoch, position)
+                step = position // self.n_rows
                 position += self.n_rows
                 after = (epoch, position) if position + self.n_rows <= self.n_samples else (epoch + 1, 0)
                 lent[lease] = slot
                 peer.send("BATCH", slot=slot, n_rows=self.n_rows, serial=serial, lease=lease, epoch=epoch,
                           step=step, read_ns=1, decode_ns=2, slots_ns=3, trainer_ns=4,
                           token=b"%d %d" % after)
-                self.n_sent, step = self.n_sent + 1, step + 1
+                self.n_sent += 1
                 continue
             name, said = peer.receive("RELEASE", "SEEK", "DETACH")
             if name == "RELEASE":
@@ -207,7 +208,7 @@ class Feed:
                 free.append(slot)
                 self.n_released += 1
             elif name == "SEEK":
-                serial, step = said["serial"], 0
+                serial = said["serial"]
                 epoch, position = (map(int, said["token"].split()) if said["token"] else (said["epoch"], 0))
                 peer.send("SOUGHT", serial=serial, epoch=epoch, position=position,
                           n_batches=(self.n_samples - position) // self.n_rows,

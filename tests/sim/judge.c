@@ -200,7 +200,7 @@ static void judge_rows(struct sim *s, struct oracle_stream *o, const struct orac
 static void judge_lend(struct sim *s, const struct core_action *a)
 {
 	struct oracle_stream *o = &s->streams[a->stream];
-	uint64_t n, n_bad, allowed;
+	uint64_t n, n_bad, allowed, number = o->pass.start / (o->pass.batch * o->pass.world) + o->step;
 	struct oracle_slot *slot;
 
 	SIM_CHECK(s, oracle_is_live(o) && a->lend.serial == o->serial, "a batch for nobody");
@@ -210,10 +210,10 @@ static void judge_lend(struct sim *s, const struct core_action *a)
 	n = pass_batch_length(&o->pass, o->step, o->rank);
 	SIM_CHECK(s, slot->owner == a->stream && !slot->is_leased && slot->n_writers == 0,
 		  "the slot is not to be lent");
-	SIM_CHECK(s, a->lend.epoch == o->epoch && a->lend.step == o->step && a->lend.n_rows == n,
+	SIM_CHECK(s, a->lend.epoch == o->epoch && a->lend.step == number && a->lend.n_rows == n,
 		  "epoch %llu step %llu instead of %llu, %llu", (unsigned long long)a->lend.epoch,
 		  (unsigned long long)a->lend.step, (unsigned long long)o->epoch,
-		  (unsigned long long)o->step);
+		  (unsigned long long)number);
 	SIM_CHECK(s, n == 0 || (slot->epoch == o->epoch && slot->step == o->step), "another batch's slot");
 	n_bad = n ? count_bad(slot, n) : 0;
 	SIM_CHECK(s, n_bad == 0 || count_limit(s, o, n_bad, &allowed) <= allowed, "over the limit");
