@@ -7,6 +7,7 @@
 #include "serve/daemon.h"
 
 #include "base/log.h"
+#include "base/packet.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -21,28 +22,12 @@ struct outbox_head {
 	int32_t fd; /* a slot's, which lives as long as the daemon; -1: none */
 };
 
-/* 0, or errno. */
-static int send_one(const struct session *s, const void *message, size_t n, int fd)
+/* false: the socket has no room now. A peer that is gone takes everything: its hang-up comes as an event. */
+static bool send_one(const struct session *s, const void *message, size_t n, int fd)
 {
-	char room[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec iov = {(void *)message, n};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+	int r = packet_send(s->fd, message, n, fd, MSG_DONTWAIT);
 
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		m.msg_control = room;
-		m.msg_controllen = sizeof(room);
-		c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	while (sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		if (errno != EINTR)
-			return errno;
-	return 0;
+	return r != -EAGAIN && r != -ETOOMANYREFS;
 }
 
 static void watch_room(struct daemon *d, struct session *s, bool is_slow)
@@ -77,13 +62,9 @@ static void keep(struct daemon *d, struct session *s, const void *message, size_
 
 void session_send(struct daemon *d, struct session *s, const void *message, size_t n, int fd)
 {
-	int error = EAGAIN;
-
 	if (s->fd < 0)
 		return;
-	if (s->n_outbox == 0)
-		error = send_one(s, message, n, fd);
-	if (error == EAGAIN || error == ETOOMANYREFS)
+	if (s->n_outbox > 0 || !send_one(s, message, n, fd))
 		keep(d, s, message, n, fd);
 }
 
@@ -91,11 +72,9 @@ void session_flush(struct daemon *d, struct session *s)
 {
 	while (s->n_sent < s->n_outbox) {
 		struct outbox_head head;
-		int error;
 
 		memcpy(&head, s->outbox + s->n_sent, sizeof(head));
-		error = send_one(s, s->outbox + s->n_sent + sizeof(head), head.n_bytes, head.fd);
-		if (error == EAGAIN || error == ETOOMANYREFS)
+		if (!send_one(s, s->outbox + s->n_sent + sizeof(head), head.n_bytes, head.fd))
 			return;
 		s->n_sent += sizeof(head) + head.n_bytes;
 	}

@@ -7,6 +7,7 @@
 #include "worker/parent.h"
 
 #include "base/fault.h"
+#include "base/packet.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -191,22 +192,9 @@ int parent_start(const struct worker_setup *setup, unsigned n_workers, struct pa
 
 static int send_order(const struct parent *p, const struct order_message *order, int fd)
 {
-	char room[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec iov = {(void *)order, sizeof(*order)};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+	int r = packet_send(p->fd, order, sizeof(*order), fd, 0);
 
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		m.msg_control = room;
-		m.msg_controllen = sizeof(room);
-		c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	return sendmsg(p->fd, &m, MSG_NOSIGNAL) < 0 ? fail(-errno) : 0;
+	return r < 0 ? fail(r) : 0;
 }
 
 int parent_spawn(const struct parent *p, unsigned worker, int *ret_channel)
