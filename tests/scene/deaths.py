@@ -145,7 +145,9 @@ def p02_detached_holder(folder):
     with scene.Daemon(make_config(folder)) as daemon, Trainer(work) as trainer:
         trainer.hear()
         assert trainer.hear() == {"same": True}
-        assert 0 < slots(daemon)["all"] - slots(daemon)["free"] <= 1, slots(daemon)
+        scene.wait_until(lambda: slots(daemon)["all"] - slots(daemon)["free"] <= 1, 1.0)
+        time.sleep(0.1)
+        assert slots(daemon)["all"] - slots(daemon)["free"] == 1, slots(daemon)
         trainer.kill()
         scene.wait_until(lambda: slots(daemon)["free"] == slots(daemon)["all"], 0.1, 0.001)
 
