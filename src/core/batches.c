@@ -103,7 +103,8 @@ static void open_batch(struct core *c, uint32_t stream, uint32_t slot)
 	memset(to->causes, 0, sizeof(to->causes));
 	to->state = SLOT_FILLING;
 	to->epoch = cur->epoch;
-	to->step = cur->step;
+	/* From the position, not from the pass: a resumed one goes on counting. */
+	to->step = pass_position(&cur->pass, cur->step, s->rank, 0) / (cur->pass.batch * cur->pass.world);
 	to->n_rows = n;
 	to->n_filled = to->n_tasked = to->n_padded = 0;
 	to->staged = list_empty();

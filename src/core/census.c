@@ -98,7 +98,7 @@ static void check_pages(const struct core *c)
 		if (r->state == REQUEST_FREE)
 			continue;
 		n_used += r->n_pages;
-		n_flying += r->state == REQUEST_FLYING;
+		n_flying += r->state == REQUEST_FLYING && !r->is_late;
 		for (uint32_t x = r->first_extent; x != NONE; x = c->extents[x].next) {
 			assert(c->extents[x].request == i);
 			n_users++;

@@ -34,6 +34,9 @@ enum {
 	CORE_STREAM_SLOTS_MAX = 64, /* slots of one rank */
 };
 
+/* Reads that may be with the engine at once: those in flight, and late ones that have not ended. */
+#define CORE_FLYING_MAX(reads_in_flight) (4 * (reads_in_flight))
+
 enum core_policy { CORE_BAD_FAIL, CORE_BAD_SUBSTITUTE, CORE_BAD_MASK };
 enum core_wait { CORE_WAIT_READ, CORE_WAIT_DECODE, CORE_WAIT_SLOTS, CORE_WAIT_TRAINER, CORE_WAITS };
 

@@ -70,7 +70,9 @@ static uint32_t list_pop(struct core *c, struct list *l)
 
 static void launch(struct core *c)
 {
-	while (c->queue.head != NONE && c->n_flying < c->spec.reads_in_flight) {
+	/* Late ones stand aside, so that a dead shard does not stop the others, until they are too many. */
+	while (c->queue.head != NONE && c->n_flying < c->spec.reads_in_flight &&
+	       c->n_flying + c->n_late < CORE_FLYING_MAX(c->spec.reads_in_flight)) {
 		struct core_action *a;
 		struct request *r;
 		uint32_t request;
@@ -447,7 +449,10 @@ void core_on_read(struct core *c, uint64_t now_ns, uint32_t request, int64_t n_b
 
 	core_begin(c, now_ns);
 	assert(request < c->n_requests && r->state == REQUEST_FLYING);
-	c->n_flying--;
+	if (r->is_late)
+		c->n_late--;
+	else
+		c->n_flying--;
 	if (n_bytes < 0 || is_changed || is_short(c, r, n_bytes)) {
 		r->state = REQUEST_FAILED;
 		r->error = n_bytes < 0 ? (int)-n_bytes : 0;
@@ -517,6 +522,8 @@ void reads_time(struct core *c)
 			continue;
 		if (r->deadline_ns <= c->now_ns) {
 			r->is_late = true;
+			c->n_flying--;
+			c->n_late++;
 			list_push(c, &c->settling, i);
 		} else if (r->deadline_ns < least) {
 			least = r->deadline_ns;

@@ -154,7 +154,7 @@ struct core {
 	uint32_t n_actions, first_action;
 	uint32_t n_slots, n_jobs, n_requests, n_groups_seen;
 	uint32_t free_job, free_request;
-	uint32_t n_ahead, n_flying;
+	uint32_t n_ahead, n_flying, n_late;
 	struct list queue; /* requests planned, not yet flying */
 	struct list settling; /* requests failed or late, with jobs that have to be told */
 	uint32_t ahead_again; /* free pages of the ahead zone with which reading ahead goes on */

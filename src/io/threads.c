@@ -4,6 +4,9 @@
  * pread threads, for where io_uring is refused: one queue of attempts in, one of results out, both
  * under one lock, which no one holds during a read.
  *
+ * A few threads do for storage that answers. When attempts wait and every thread is in a read, one more
+ * is started, up to the depth: a shard whose storage hangs must not stop the others.
+ *
  * Threads: start, flush, reap and free belong to the engine's thread; the readers block every
  * signal, allocate nothing and touch only the queues and the buffer of their attempt.
  */
@@ -19,20 +22,20 @@
 #include "io/backend.h"
 
 enum {
-	THREADS = 8, /* 8 requests of 512 KiB under way fill an NVMe drive */
-	STACK_BYTES = 256 << 10,
+	THREADS = 8, /* to begin with: 8 requests of 512 KiB under way fill an NVMe drive */
+	STACK_BYTES = 64 << 10,
 };
 
 struct threads {
 	int event_fd;
 	unsigned depth;
 	unsigned n_threads, n_started; /* n_started: attempts since the last flush */
-	pthread_t ids[THREADS];
+	pthread_t *ids; /* depth of them */
 	pthread_cond_t has_work;
 	struct {
 		pthread_mutex_t mutex;
 		bool is_closing;
-		unsigned in_head, n_in, out_head, n_out;
+		unsigned in_head, n_in, out_head, n_out, n_idle;
 		struct io_attempt *in; /* depth of each */
 		struct io_result *out;
 	} locked;
@@ -66,19 +69,22 @@ static void *run(void *data)
 
 	pthread_mutex_lock(&t->locked.mutex);
 	while (!t->locked.is_closing) {
-		if (t->locked.n_in > 0)
+		if (t->locked.n_in > 0) {
 			read_one(t);
-		else
+		} else {
+			t->locked.n_idle++;
 			pthread_cond_wait(&t->has_work, &t->locked.mutex);
+			t->locked.n_idle--;
+		}
 	}
 	pthread_mutex_unlock(&t->locked.mutex);
 	return NULL;
 }
 
-/* As many as can be had; at least one. Signals stay with the threads that were there before. */
-static int start_threads(struct threads *t)
+/* Up to n of them, as many as can be had. Signals stay with the threads that were there before. 0 when one
+ * runs at least. */
+static int start_threads(struct threads *t, unsigned n)
 {
-	const unsigned n = t->depth < THREADS ? t->depth : THREADS;
 	pthread_attr_t attributes;
 	sigset_t all, before;
 	int r;
@@ -111,6 +117,7 @@ static void threads_free(void *backend)
 		pthread_join(t->ids[i], NULL);
 	pthread_cond_destroy(&t->has_work);
 	pthread_mutex_destroy(&t->locked.mutex);
+	free(t->ids);
 	free(t->locked.in);
 	free(t->locked.out);
 	free(t);
@@ -129,7 +136,9 @@ int threads_new(unsigned depth, int event_fd, void **ret)
 	pthread_cond_init(&t->has_work, NULL);
 	t->locked.in = calloc(depth, sizeof(t->locked.in[0]));
 	t->locked.out = calloc(depth, sizeof(t->locked.out[0]));
-	r = t->locked.in && t->locked.out ? start_threads(t) : fail(-ENOMEM);
+	t->ids = calloc(depth, sizeof(t->ids[0]));
+	r = t->locked.in && t->locked.out && t->ids ? start_threads(t, depth < THREADS ? depth : THREADS)
+						    : fail(-ENOMEM);
 	if (r < 0) {
 		threads_free(t);
 		return pass(r);
@@ -152,7 +161,15 @@ static void threads_start(void *backend, const struct io_attempt *a)
 static void threads_flush(void *backend)
 {
 	struct threads *t = backend;
+	bool is_short;
 
+	if (t->n_started == 0)
+		return;
+	pthread_mutex_lock(&t->locked.mutex);
+	is_short = t->locked.n_in > t->locked.n_idle;
+	pthread_mutex_unlock(&t->locked.mutex);
+	if (is_short && t->n_threads < t->depth)
+		start_threads(t, t->n_threads + 1); /* none to be had: those that run go on */
 	if (t->n_started >= t->n_threads)
 		pthread_cond_broadcast(&t->has_work);
 	else

@@ -117,8 +117,8 @@ static void raise_descriptors(void)
 static int open_engine(struct daemon *d, struct reason *why)
 {
 	struct reason refused = {{0}};
-	int r = io_engine_new((enum io_kind)d->config->daemon.io, READS_IN_FLIGHT, &d->staging, &d->engine,
-			      &refused);
+	int r = io_engine_new((enum io_kind)d->config->daemon.io, CORE_FLYING_MAX(READS_IN_FLIGHT),
+			      &d->staging, &d->engine, &refused);
 
 	if (r < 0) {
 		if (!*refused.text)

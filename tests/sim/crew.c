@@ -127,7 +127,7 @@ void crew_take(struct sim *s, const struct core_action *a)
 	read_message(s, a->task.worker, a->task.id, t);
 	if (t->head.has_large)
 		SIM_CHECK(s, ++s->n_large == 1, "the large scratch is lent twice");
-	oracle_task(s, t);
+	oracle_task(s, t, w->n_tasks == 0);
 	disk_pin(s, t);
 	if (w->n_tasks++ == 0)
 		begin(s, a->task.worker);
@@ -217,6 +217,8 @@ void crew_dead(struct sim *s, uint32_t worker, uint64_t tag)
 
 		n[t->samples[i].sample]++;
 	}
+	if (w->n_tasks)
+		oracle_blame(s, t);
 	while (w->n_tasks)
 		put_down(s, w, none);
 	w->is_up = w->is_doomed = w->is_condemned = false;

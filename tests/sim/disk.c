@@ -42,6 +42,16 @@ static void charge(struct sim *s, const struct flight *f, uint32_t *by_sample)
 		}
 }
 
+/* Reads that the core cannot have given up on yet. */
+static uint32_t count_in_time(const struct sim *s)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i + 1 < s->n_flying; i++) /* the last one is just beginning */
+		n += s->flights[s->flying[i]].deadline > s->told_ns;
+	return n;
+}
+
 void disk_read(struct sim *s, const struct core_action *a)
 {
 	struct flight *f = &s->flights[a->read.request];
@@ -55,7 +65,9 @@ void disk_read(struct sim *s, const struct core_action *a)
 		  a->read.n_bytes > 0 && a->read.into % CORE_PAGE == 0, "a ragged read");
 	SIM_CHECK(s, a->read.offset < w->shards[a->read.shard].file_size, "behind the file's end");
 	SIM_CHECK(s, a->read.into + a->read.n_bytes <= s->world.spec.staging_bytes, "outside of staging");
-	SIM_CHECK(s, ++s->n_flying <= s->world.spec.reads_in_flight, "%u in flight", s->n_flying);
+	SIM_CHECK(s, ++s->n_flying <= CORE_FLYING_MAX(s->world.spec.reads_in_flight), "%u with the engine",
+		  s->n_flying);
+	SIM_CHECK(s, count_in_time(s) < s->world.spec.reads_in_flight, "%u in flight", s->n_flying);
 	for (uint64_t i = 0; i < a->read.n_bytes / CORE_PAGE; i++) {
 		struct page *p = &s->pages[a->read.into / CORE_PAGE + i];
 

@@ -158,7 +158,8 @@ static uint64_t step_of(const struct oracle_stream *o, uint64_t epoch, uint64_t 
 	return step;
 }
 
-static void take_row(struct sim *s, const struct sim_task *t, unsigned i, struct oracle_slot *slot)
+static void take_row(struct sim *s, const struct sim_task *t, unsigned i, struct oracle_slot *slot,
+		     bool is_idle)
 {
 	const struct task_sample *said = &t->samples[i];
 	const struct oracle_stream *o = &s->streams[slot->owner];
@@ -169,6 +170,7 @@ static void take_row(struct sim *s, const struct sim_task *t, unsigned i, struct
 	uint32_t flags = is_masked ? TASK_SAMPLE_MASK
 			 : said->position < o->pass.n_samples ? TASK_SAMPLE_VALID : 0;
 	struct row *row = &slot->rows[said->row];
+	bool is_blamed;
 
 	SIM_CHECK(s, step != UINT64_MAX && said->row < feed->n_rows,
 		  "row %u is no place of position %llu", said->row, (unsigned long long)said->position);
@@ -186,11 +188,14 @@ static void take_row(struct sim *s, const struct sim_task *t, unsigned i, struct
 		  "sample %llu at position %llu (%u bad ones before)", (unsigned long long)said->sample,
 		  (unsigned long long)said->position, n);
 	SIM_CHECK(s, said->flags == flags, "flags %u", said->flags);
+	is_blamed = row->is_blamed && row->attempt == n;
+	SIM_CHECK(s, !is_blamed || (t->head.n_samples == 1 && is_idle),
+		  "a sample on which a worker died is not tried alone");
 	*row = (struct row){.position = said->position, .sample = said->sample, .is_masked = is_masked,
-			    .is_in_hand = true, .is_bad = n > 0};
+			    .is_in_hand = true, .is_bad = n > 0, .is_blamed = is_blamed, .attempt = n};
 }
 
-void oracle_task(struct sim *s, struct sim_task *t)
+void oracle_task(struct sim *s, struct sim_task *t, bool is_idle)
 {
 	struct oracle_slot *slot;
 
@@ -204,7 +209,15 @@ void oracle_task(struct sim *s, struct sim_task *t)
 	t->generation = slot->generation;
 	slot->n_writers++;
 	for (unsigned i = 0; i < t->head.n_samples; i++)
-		take_row(s, t, i, slot);
+		take_row(s, t, i, slot, is_idle);
+}
+
+void oracle_blame(struct sim *s, const struct sim_task *t)
+{
+	struct oracle_slot *slot = &s->slots[t->head.feed][t->head.slot];
+
+	for (unsigned i = 0; t->generation == slot->generation && i < t->head.n_samples; i++)
+		slot->rows[t->samples[i].row].is_blamed = true;
 }
 
 void oracle_task_over(struct sim *s, const struct sim_task *t, const bool *is_done)

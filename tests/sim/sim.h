@@ -29,7 +29,7 @@ enum {
 	SIM_TRAINERS_MAX = 12,
 	SIM_STREAMS_MAX = 16,
 	SIM_READS_MAX = 4096,
-	SIM_FLYING_MAX = 128,
+	SIM_FLYING_MAX = 512,
 	SIM_EVENTS_MAX = 8192,
 	SIM_MESSAGE_MAX = 65536,
 };
@@ -132,6 +132,8 @@ struct sim_worker {
 struct row {
 	uint64_t position, sample;
 	bool is_masked, is_done, is_in_hand, is_bad;
+	bool is_blamed; /* a worker died on it: it goes alone until it is done or bad */
+	unsigned attempt; /* a substitute may be the same sample again, and is not to blame */
 };
 
 struct oracle_slot {
@@ -252,7 +254,10 @@ void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const str
 void oracle_start(struct sim *s, uint32_t stream, uint64_t epoch, uint64_t position, uint64_t bad);
 /* What was under way for the stream is void. */
 void oracle_void(struct sim *s, uint32_t stream);
-void oracle_task(struct sim *s, struct sim_task *t);
+/* is_idle: the worker has nothing else in hand. */
+void oracle_task(struct sim *s, struct sim_task *t, bool is_idle);
+/* A worker died on it. */
+void oracle_blame(struct sim *s, const struct sim_task *t);
 /* The task is out of the worker's hand; each of its rows is done where is_done says so. */
 void oracle_task_over(struct sim *s, const struct sim_task *t, const bool *is_done);
 void oracle_released(struct sim *s, uint32_t stream, uint64_t lease);
