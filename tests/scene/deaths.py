@@ -51,7 +51,7 @@ def rank_of(daemon, pid):
 
 
 def assert_prompt(what, seconds, most=0.1):
-    assert seconds < most, f"{what}: {seconds * 1000:.1f} ms"
+    assert seconds < scene.at_most(most), f"{what}: {seconds * 1000:.1f} ms"
 
 
 def subset(rows, world, rank, epochs):
@@ -92,7 +92,7 @@ def p01_forked_child(folder):
             child = victim.hear()["children"][0]
             n = rank_of(daemon, victim.pid)["slots"]
             victim.kill()
-            scene.wait_until(lambda: slots(daemon)["quarantined"] == n, 0.1, 0.001)
+            scene.wait_until(lambda: slots(daemon)["quarantined"] == n, scene.at_most(0.1), 0.001)
             scene.wait_until(lambda: child in rank_of(daemon, victim.pid)["held_by"], 2.0)
             assert rank_of(daemon, victim.pid)["state"] == "quarantined"
             text = scene.ringfeed("status", "--socket", daemon.socket).stdout
@@ -145,15 +145,17 @@ def p02_detached_holder(folder):
     with scene.Daemon(make_config(folder)) as daemon, Trainer(work) as trainer:
         trainer.hear()
         assert trainer.hear() == {"same": True}
-        scene.wait_until(lambda: slots(daemon)["all"] - slots(daemon)["free"] == 1)  # the held one
+        scene.wait_until(lambda: slots(daemon)["all"] - slots(daemon)["free"] <= 1, 1.0)
+        time.sleep(0.1)
+        assert slots(daemon)["all"] - slots(daemon)["free"] == 1, slots(daemon)
         trainer.kill()
-        scene.wait_until(lambda: slots(daemon)["free"] == slots(daemon)["all"], 0.1, 0.001)
+        scene.wait_until(lambda: slots(daemon)["free"] == slots(daemon)["all"], scene.at_most(0.1), 0.001)
 
 
 def p01_storm(folder):
     """Kills at any moment, half of them with a live child; a trainer beside them feels nothing."""
     rng = random.Random(1)
-    late = []
+    late, since_kill = [], []
     with scene.Daemon(make_config(folder)) as daemon:
         with witness("train", socket=daemon.socket):
             for i in range(N_KILLS):
@@ -163,17 +165,19 @@ def p01_storm(folder):
                 with Trainer(work) as victim:
                     first = victim.hear()
                     time.sleep(rng.random() * 0.05)
-                    began = time.monotonic()
+                    killed = time.monotonic()
                     victim.kill()
+                    began = time.monotonic()  # dead and reaped: how long that takes is the kernel's
                     if has_child:
-                        scene.wait_until(lambda: slots(daemon)["quarantined"] > 0, 0.1, 0.001)
-                        began = time.monotonic()
+                        scene.wait_until(lambda: slots(daemon)["quarantined"] > 0, scene.at_most(0.1), 0.001)
+                        killed = began = time.monotonic()
                         os.kill(first["children"][0], signal.SIGKILL)
                     scene.wait_until(lambda: rank_of(daemon, victim.pid) is None, pause=0.001)
                     late.append(time.monotonic() - began)
+                    since_kill.append(time.monotonic() - killed)
         scene.wait_until(lambda: slots(daemon)["free"] == slots(daemon)["all"])
-        print(f"  {N_KILLS} kills: slots free after {max(late) * 1000:.1f} ms at most, "
-              f"{sorted(late)[len(late) // 2] * 1000:.1f} ms median")
+        print(f"  {N_KILLS} kills: slots free {max(late) * 1000:.1f} ms after death at most, "
+              f"{sorted(late)[len(late) // 2] * 1000:.1f} ms median; {max(since_kill) * 1000:.1f} ms after the kill at most")
         assert_prompt("reclaim in the storm", max(late))
 
 

@@ -83,7 +83,7 @@ def p15_bombs(folder):
                       batch={"size": 6, "last": "short"}, bad_samples={"policy": "mask", "limit": "100%"})
     for workers in (1, 3):
         config = scene.write_config(folder, {"train": made}, memory="224MiB", workers=workers)
-        report = bench(config, "--epochs", "2")
+        report = bench(config, "--epochs", "1")
         within(f"bombs, {workers} workers", report)
         assert report["due"] == report["delivered"] + report["bad_samples"], report
         assert report["bad_samples"] >= 2 * 4, report
