@@ -23,6 +23,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_SHADOW true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_SHADOW true
+#endif
+#endif
+#ifndef HAS_SHADOW
+#define HAS_SHADOW false
+#endif
+
 enum { FEEDS_MAX = 256 };
 
 struct worker {
@@ -181,7 +192,8 @@ static void limit_memory(const struct worker_setup *setup)
 	}
 	data.rlim_cur = data.rlim_max = arenas + most + setup->scratch_bytes * setup->n_feeds + (256 << 20);
 	setrlimit(RLIMIT_CORE, &none);
-	setrlimit(RLIMIT_DATA, &data);
+	if (!HAS_SHADOW) /* the sanitizer's own memory counts, terabytes of it */
+		setrlimit(RLIMIT_DATA, &data);
 }
 
 /* Nor write a file; stderr may be one, so only when there is nothing more to say. */
