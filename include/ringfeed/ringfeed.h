@@ -61,6 +61,21 @@ struct rf_array {
 	int64_t shape[8];
 };
 
+/* Where an array lies in every slot of a session. */
+struct rf_column {
+	const char *name, *dtype;
+	size_t at;	  /* bytes from the slot's start */
+	int n_dims;	  /* of one row; 0: a number a row */
+	int64_t shape[7]; /* of one row */
+};
+
+/* A lent batch as a whole. */
+struct rf_view {
+	void *base; /* valid until the batch is released */
+	size_t n_bytes;
+	int64_t n_rows, epoch, step;
+};
+
 /* What made a batch wait before it was full, in nanoseconds, as the daemon saw it. */
 struct rf_waits {
 	uint64_t read_ns, decode_ns, slots_ns, trainer_ns;
@@ -267,6 +282,25 @@ RF_API int64_t rf_session_wait_ns(const struct rf_session *s);
 RF_API const char *rf_session_field_name(const struct rf_session *s, int i);
 
 /**
+ * Where an array lies in every batch of the session, for bindings that make their own array objects.
+ *
+ * @param s           Open session; used, not taken.
+ * @param i           0 … rf_session_n_fields() - 1 for the fields, then three more: index, position
+ *                    and valid.
+ * @param ret_column  Set on success; its texts hold until the session is closed.
+ *
+ * @return 0          done
+ *         -ENOENT    there is no column i
+ *         -ENODATA, -EOWNERDEAD, -EBADF, -EINVAL  as rf_session_n_batches()
+ *
+ * Threads: any, at any time.
+ * Blocks:  no.
+ * Fork:    the child must not use a session its parent opened.
+ * Since:   0.1
+ */
+RF_API int rf_session_column(const struct rf_session *s, int i, struct rf_column *ret_column);
+
+/**
  * Leave the feed.
  *
  * Batches that are still held stay lent and mapped until they are released; the rest of the session
@@ -333,6 +367,24 @@ RF_API int64_t rf_batch_n_rows(const struct rf_batch *b);
 RF_API int64_t rf_batch_epoch(const struct rf_batch *b);
 /** Its number in its epoch, from 0, the same after a resume; else as rf_batch_n_rows(). */
 RF_API int64_t rf_batch_step(const struct rf_batch *b);
+/**
+ * All of the above and where the batch lies, in one call.
+ *
+ * @param b         Lent batch; used, not taken.
+ * @param ret_view  Set on success. base is the batch's memory: column c's array begins at base + c.at.
+ *
+ * @return 0 or as rf_batch_n_rows()
+ *
+ * Threads: any, at any time.
+ * Blocks:  no.
+ * Fork:    the child must not use a batch its parent borrowed.
+ * Since:   0.1
+ */
+RF_API int rf_batch_view(const struct rf_batch *b, struct rf_view *ret_view);
+/** rf_session_next() and rf_batch_view() in one call, for bindings where a call is dear; else as
+ *  rf_session_next(). */
+RF_API int rf_session_next_view(struct rf_session *s, int timeout_ms, struct rf_batch **ret_batch,
+				struct rf_view *ret_view);
 /** What it waited for; 0 or as rf_batch_n_rows(). */
 RF_API int rf_batch_waits(const struct rf_batch *b, struct rf_waits *ret_waits);
 

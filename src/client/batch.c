@@ -317,6 +317,33 @@ int64_t rf_batch_step(const struct rf_batch *b)
 	return r < 0 ? r : (int64_t)copy.step;
 }
 
+int rf_batch_view(const struct rf_batch *b, struct rf_view *ret_view)
+{
+	int r;
+
+	if (!ret_view)
+		return -EINVAL;
+	r = enter(b);
+	if (r < 0)
+		return r;
+	if (b->state == LOAN_FREE)
+		r = -EALREADY;
+	else
+		*ret_view = (struct rf_view){.base = b->map->base, .n_bytes = b->map->n_bytes,
+					     .n_rows = b->n_rows, .epoch = (int64_t)b->epoch,
+					     .step = (int64_t)b->step};
+	leave(b);
+	return r;
+}
+
+int rf_session_next_view(struct rf_session *s, int timeout_ms, struct rf_batch **ret_batch,
+			 struct rf_view *ret_view)
+{
+	int r = ret_view ? rf_session_next(s, timeout_ms, ret_batch) : -EINVAL;
+
+	return r == 0 ? rf_batch_view(*ret_batch, ret_view) : r;
+}
+
 int rf_batch_waits(const struct rf_batch *b, struct rf_waits *ret_waits)
 {
 	struct rf_batch copy;

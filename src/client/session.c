@@ -422,6 +422,34 @@ const char *rf_session_field_name(const struct rf_session *s, int i)
 	return i >= 0 && i < n ? s->shared.layout.fields[i].name : NULL;
 }
 
+int rf_session_column(const struct rf_session *s, int i, struct rf_column *ret)
+{
+	const struct feed_layout *l = &s->shared.layout;
+	int n = rf_session_n_fields(s);
+
+	if (n < 0)
+		return n;
+	if (!ret)
+		return -EINVAL;
+	if (i >= 0 && i < n) {
+		const struct feed_field *f = &l->fields[i];
+
+		*ret = (struct rf_column){.name = f->name, .dtype = dtype_name(f->dtype), .at = f->at,
+					  .n_dims = (int)f->n_dims};
+		for (unsigned k = 0; k < f->n_dims; k++)
+			ret->shape[k] = f->dims[k];
+	} else if (i == n) {
+		*ret = (struct rf_column){.name = "index", .dtype = "int64", .at = l->index_at};
+	} else if (i == n + 1) {
+		*ret = (struct rf_column){.name = "position", .dtype = "int64", .at = l->position_at};
+	} else if (i == n + 2) {
+		*ret = (struct rf_column){.name = "valid", .dtype = "bool", .at = l->valid_at};
+	} else {
+		return -ENOENT;
+	}
+	return 0;
+}
+
 struct rf_session *rf_session_close(struct rf_session *s)
 {
 	struct wire_DETACH m = {0};

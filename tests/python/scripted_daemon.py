@@ -86,7 +86,7 @@ class Peer:
 
     def receive(self, *names):
         try:
-            packet = self.connection.recv(65536)
+            packet = self.connection.recv(4096)
         except ConnectionResetError:
             packet = b""
         if not packet:

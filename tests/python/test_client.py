@@ -358,7 +358,7 @@ def test_p08_misuse(path):
                 assert lib.rf_batch_release(handle) == 0
         for stale in handles:  # a released batch is known as such while 1,000 more are lent
             assert lib.rf_batch_release(stale) == -114
-            assert lib.rf_batch_array(stale, b"label", _library.Array()) == -114
+            assert lib.rf_batch_view(stale, ctypes.create_string_buffer(_library.VIEW.size)) == -114
             assert lib.rf_batch_n_rows(stale) == -114 and not lib.rf_batch_index(stale)
         while lib.rf_session_next(session, -1, handle) != 0:
             pass

@@ -2,13 +2,16 @@
 # Copyright the ringfeed authors
 """A lent batch, and the arrays that view it.
 
-Every array's base leads to one lease object; when the last of them is collected, the batch goes back to the
-daemon, from whatever thread the collector runs in (rf_batch_release may be called from any).
+Every array's base leads to one buffer over the batch's memory, which is the lease: when the last array is
+collected, the batch goes back to the daemon, from whatever thread the collector runs in (rf_batch_release may be
+called from any). What is the same for all batches of a loader is worked out once, in Layout.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
@@ -26,48 +29,67 @@ except ImportError:
     _bfloat16 = None
 
 # NumPy's typestr and memoryview's format of each element type; what they do not know is shown as its 16 bits.
-_TYPES: dict[str, tuple[str, Any]] = {
-    "uint8": ("|u1", "B"), "int64": ("<i8", "q"), "float16": ("<f2", "H"), "bfloat16": ("<u2", "H"),
-    "float32": ("<f4", "f"), "bool": ("|b1", "?")}
-_BYTES = {"uint8": 1, "int64": 8, "float16": 2, "bfloat16": 2, "float32": 4, "bool": 1}
+_TYPES: dict[str, tuple[str, str, int]] = {
+    "uint8": ("|u1", "B", 1), "int64": ("<i8", "q", 8), "float16": ("<f2", "H", 2), "bfloat16": ("<u2", "H", 2),
+    "float32": ("<f4", "f", 4), "bool": ("|b1", "?", 1)}
 
 _lib = _library.lib
 
 
-class Lease:
-    """The right to read a batch; given back when nothing refers to it any more."""
+class Column:
+    """Where one array lies in every batch: its name, type, offset and the shape of one row."""
 
-    __slots__ = ("handle", "__weakref__")
+    __slots__ = ("name", "dtype", "at", "row_shape", "format", "row_bytes", "numpy_type")
 
-    def __init__(self, handle: int):
-        self.handle = handle
-
-    def __del__(self, release=_lib.rf_batch_release):
-        release(self.handle)
-
-
-class _View:
-    """What NumPy takes an array from; the array's base."""
-
-    __slots__ = ("__array_interface__", "lease")
-
-    def __init__(self, interface: dict[str, Any], lease: Lease):
-        self.__array_interface__ = interface
-        self.lease = lease
+    def __init__(self, info: _library.Column):
+        self.name = info.name.decode()
+        self.dtype = info.dtype.decode()
+        self.at = info.at
+        self.row_shape = tuple(info.shape[:info.n_dims])
+        typestr, self.format, n_bytes = _TYPES[self.dtype]
+        for n in self.row_shape:
+            n_bytes *= n
+        self.row_bytes = n_bytes
+        self.numpy_type: Any = None
+        if numpy is not None:
+            self.numpy_type = numpy.dtype(
+                _bfloat16 if self.dtype == "bfloat16" and _bfloat16 else typestr)
 
 
-_buffer_types: dict[int, Any] = {}
+class Layout:
+    """The columns of a loader's batches: fields by name, and index, position and valid."""
+
+    __slots__ = ("names", "fields", "own", "kinds", "pid")
+
+    def __init__(self, session: ctypes.c_void_p):
+        n, info = _lib.rf_session_n_fields(session), _library.Column()
+        if n < 0:
+            _library.raise_code(n)
+        columns = []
+        for i in range(n + 3):
+            code = _lib.rf_session_column(session, i, info)
+            if code < 0:
+                _library.raise_code(code)
+            columns.append(Column(info))
+        self.fields = {column.name: column for column in columns[:n]}
+        self.own = {column.name: column for column in columns[n:]}
+        self.names = tuple(self.fields)
+        self.pid = os.getpid()  # of whom the batches are lent to
+        self.kinds: dict[int, Any] = {}  # by size: the type of a slot's buffer
+
+    def lease(self, handle: int, base: int, n_bytes: int) -> Any:
+        """A buffer over the batch's memory that gives the batch back when it goes."""
+        kind: Any = self.kinds.get(n_bytes)
+        if kind is None:
+            # A subclass made here has a __dict__, and so room for the handle.
+            kind = self.kinds[n_bytes] = type("Lease", (ctypes.c_ubyte * n_bytes,), {"__del__": _give_back})
+        buffer = kind.from_address(base)
+        buffer.handle = handle
+        return buffer
 
 
-def lent_buffer(address: int, n_bytes: int, lease: Lease) -> Any:
-    """A writable buffer of the slot's bytes that keeps the batch."""
-    kind: Any = _buffer_types.get(n_bytes)
-    if kind is None:
-        # A subclass made here has a __dict__, and so room for the lease.
-        kind = _buffer_types[n_bytes] = type("Buffer", (ctypes.c_ubyte * n_bytes,), {})
-    buffer = kind.from_address(address)
-    buffer.lease = lease
-    return buffer
+def _give_back(buffer: Any, release: Any = _lib.rf_batch_release) -> None:
+    release(buffer.handle)
 
 
 class Batch(Mapping):
@@ -76,81 +98,84 @@ class Batch(Mapping):
     The batch is lent until the last array that views it is gone, or until release().
     """
 
-    __slots__ = ("_names", "_writable", "_lease", "_arrays", "_n_rows", "_copied", "__weakref__")
+    __slots__ = ("_layout", "_writable", "_lease", "_arrays", "_n_rows", "_epoch", "_step", "_copied", "__weakref__")
 
-    def __init__(self, names: tuple[str, ...], handle: int, writable: bool, copy: bool):
-        self._names = names
+    def __init__(self, layout: Layout, handle: int, view: tuple[int, int, int, int, int], writable: bool,
+                 copy: bool):
+        base, n_bytes, self._n_rows, self._epoch, self._step = view
+        self._layout = layout
         self._writable = writable or copy
-        self._lease: Optional[Lease] = Lease(handle)
+        self._lease: Any = layout.lease(handle, base, n_bytes)
         self._arrays: dict[str, Any] = {}
-        self._n_rows = _lib.rf_batch_n_rows(handle)
-        self._copied: Optional[dict[str, Any]] = None
+        self._copied: Optional[dict[str, float]] = None
         if copy:
             self._take_copies()
 
     def _take_copies(self) -> None:
-        numbers = {"epoch": self.epoch, "step": self.step}
         waits = self.waits
-        arrays = {name: self._copy_array(self[name]) for name in self._names}
-        for name in (".index", ".position", ".valid"):
-            arrays[name] = self._copy_array(self._whole(name))
-        self._arrays = arrays
-        self._copied = {**numbers, "waits": waits}
-        self._lease = None
+        arrays = {name: self._copy_array(self._make_array(self._lease, column))
+                  for columns in (self._layout.fields, self._layout.own) for name, column in columns.items()}
+        self._arrays, self._copied, self._lease = arrays, waits, None
 
     def __getitem__(self, name: str) -> Any:
-        array = self._arrays.get(name)
-        if array is not None and name in self._names:
-            return array
-        lease = self._held()
-        info = _library.Array()
-        if not isinstance(name, str) or _lib.rf_batch_array(lease.handle, name.encode(), info) != 0:
-            self._refuse(lease, name)
-        shape = tuple(info.shape[:info.n_dims])
-        array = self._make_array(info.data, shape, info.dtype.decode(), info.n_bytes, lease)
-        self._arrays[name] = array
+        column = self._layout.fields.get(name)
+        if column is None:
+            self._held()
+            raise KeyError(f"{name!r}; the feed has {', '.join(self._layout.names)}")
+        return self._array(column)
+
+    def _array(self, column: Column) -> Any:
+        array = self._arrays.get(column.name)
+        if array is None:
+            lease = self._held()
+            if os.getpid() != self._layout.pid:
+                _library.raise_code(-errno.EOWNERDEAD)
+            array = self._arrays[column.name] = self._make_array(lease, column)
         return array
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._layout.names)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._layout.names)
 
     def __repr__(self) -> str:
         if self._lease is None and self._copied is None:
             return "<ringfeed batch, released>"
-        return f"<ringfeed batch, epoch {self.epoch}, step {self.step}, {self._n_rows} rows: {', '.join(self._names)}>"
+        return (f"<ringfeed batch, epoch {self._epoch}, step {self._step}, {self._n_rows} rows: "
+                f"{', '.join(self._layout.names)}>")
 
     @property
     def index(self) -> Any:
         """int64[n]: each sample's number in the dataset, shards in listed order."""
-        return self._whole(".index")
+        return self._array(self._layout.own["index"])
 
     @property
     def position(self) -> Any:
         """int64[n]: each row's position in the epoch."""
-        return self._whole(".position")
+        return self._array(self._layout.own["position"])
 
     @property
     def valid(self) -> Any:
         """bool[n]: False where the row pads the last batch or masks a bad sample."""
-        return self._whole(".valid")
+        return self._array(self._layout.own["valid"])
 
     @property
     def epoch(self) -> int:
-        return self._number("epoch", _lib.rf_batch_epoch)
+        self._held()
+        return self._epoch
 
     @property
     def step(self) -> int:
-        """The batch's number in its pass: what enumerate() over the loader would say."""
-        return self._number("step", _lib.rf_batch_step)
+        """The batch's number in its epoch."""
+        self._held()
+        return self._step
 
     @property
     def waits(self) -> dict[str, float]:
         """Seconds that the batch waited on its way, by cause."""
         if self._copied is not None:
-            return self._copied["waits"]
+            return self._copied
         waits = _library.Waits()
         code = _lib.rf_batch_waits(self._held().handle, waits)
         if code < 0:
@@ -170,49 +195,23 @@ class Batch(Mapping):
         self._lease = None
         self._arrays = {}
 
-    def _held(self) -> Lease:
-        if self._lease is not None:
-            return self._lease
-        if self._copied is not None:
-            return None  # type: ignore[return-value]  # nothing is lent; see release()
-        raise _errors.Released("the batch was released; keep what you need, or make the loader with copy=True")
+    def _held(self) -> Any:
+        """The lease; None for copies, of which nothing is lent."""
+        if self._lease is None and self._copied is None:
+            raise _errors.Released("the batch was released; keep what you need, or make the loader with copy=True")
+        return self._lease
 
-    def _refuse(self, lease: Optional[Lease], name: object) -> None:
-        if lease is not None and isinstance(name, str) and name in self._names:
-            _library.raise_code(_lib.rf_batch_array(lease.handle, name.encode(), _library.Array()))
-        raise KeyError(f"{name!r}; the feed has {', '.join(self._names)}")
-
-    def _number(self, name: str, function: Any) -> int:
-        if self._copied is not None:
-            return self._copied[name]
-        value = function(self._held().handle)
-        if value < 0:
-            _library.raise_code(value)
-        return value
-
-    def _whole(self, name: str) -> Any:
-        array = self._arrays.get(name)
-        if array is None:
-            lease = self._held()
-            at = getattr(_lib, "rf_batch_" + name[1:])(lease.handle)
-            if not at:
-                _library.raise_code(_lib.rf_batch_n_rows(lease.handle))
-            dtype = "bool" if name == ".valid" else "int64"
-            array = self._make_array(at, (self._n_rows,), dtype, self._n_rows * _BYTES[dtype], lease)
-            self._arrays[name] = array
-        return array
-
-    def _make_array(self, address: int, shape: tuple[int, ...], dtype: str, n_bytes: int,
-                    lease: Lease) -> Any:
-        typestr, code = _TYPES[dtype]
-        if numpy is not None:
-            array = numpy.asarray(_View(
-                {"version": 3, "shape": shape, "typestr": typestr, "data": (address, not self._writable)},
-                lease))
-            return array.view(_bfloat16) if dtype == "bfloat16" and _bfloat16 else array
+    def _make_array(self, lease: Any, column: Column) -> Any:
+        shape = (self._n_rows, *column.row_shape)
+        if column.numpy_type is not None:
+            array = numpy.ndarray(shape, column.numpy_type, lease, column.at)
+            if not self._writable:
+                array.setflags(False)
+            return array
+        n_bytes = self._n_rows * column.row_bytes
         if n_bytes == 0:
-            return memoryview(b"").cast(code)
-        view = memoryview(lent_buffer(address, n_bytes, lease)).cast("B").cast(code, shape)
+            return memoryview(b"").cast(column.format)
+        view = memoryview(lease).cast("B")[column.at:column.at + n_bytes].cast(column.format, shape)
         return view if self._writable else view.toreadonly()
 
     def _copy_array(self, array: Any) -> Any:

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import os
 import pathlib
+import struct
 from ctypes import POINTER, c_char, c_char_p, c_int, c_int64, c_size_t, c_uint64, c_void_p
 
 from . import _errors
@@ -25,10 +26,13 @@ class Options(ctypes.Structure):
         ("reconnect_ms", c_int), ("is_deferred", c_int)]
 
 
-class Array(ctypes.Structure):
+class Column(ctypes.Structure):
     _fields_ = [
-        ("data", c_void_p), ("dtype", c_char_p), ("n_bytes", c_size_t), ("n_dims", c_int),
-        ("shape", c_int64 * 8)]
+        ("name", c_char_p), ("dtype", c_char_p), ("at", c_size_t), ("n_dims", c_int), ("shape", c_int64 * 7)]
+
+
+# struct rf_view, read in one go: base, n_bytes, n_rows, epoch, step.
+VIEW = struct.Struct("PNqqq")
 
 
 class Waits(ctypes.Structure):
@@ -41,6 +45,7 @@ _PROTOTYPES = {
     "rf_version": (c_char_p, []),
     "rf_session_open": (c_int, [POINTER(Options), POINTER(c_void_p), POINTER(Error)]),
     "rf_session_next": (c_int, [c_void_p, c_int, POINTER(c_void_p)]),
+    "rf_session_next_view": (c_int, [c_void_p, c_int, POINTER(c_void_p), c_void_p]),
     "rf_session_set_epoch": (c_int, [c_void_p, c_uint64, c_int]),
     "rf_session_load_token": (c_int, [c_void_p, c_char_p, c_int]),
     "rf_session_token": (c_int, [c_void_p, c_char_p, c_size_t]),
@@ -52,15 +57,11 @@ _PROTOTYPES = {
     "rf_session_n_returned": (c_int64, [c_void_p]),
     "rf_session_n_fields": (c_int, [c_void_p]),
     "rf_session_wait_ns": (c_int64, [c_void_p]),
-    "rf_session_field_name": (c_char_p, [c_void_p, c_int]),
+    "rf_session_column": (c_int, [c_void_p, c_int, POINTER(Column)]),
     "rf_session_close": (c_void_p, [c_void_p]),
-    "rf_batch_array": (c_int, [c_void_p, c_char_p, POINTER(Array)]),
+    "rf_batch_view": (c_int, [c_void_p, c_void_p]),
     "rf_batch_index": (c_void_p, [c_void_p]),
-    "rf_batch_position": (c_void_p, [c_void_p]),
-    "rf_batch_valid": (c_void_p, [c_void_p]),
     "rf_batch_n_rows": (c_int64, [c_void_p]),
-    "rf_batch_epoch": (c_int64, [c_void_p]),
-    "rf_batch_step": (c_int64, [c_void_p]),
     "rf_batch_waits": (c_int, [c_void_p, POINTER(Waits)]),
     "rf_batch_return": (c_int, [c_void_p]),
     "rf_batch_release": (c_int, [c_void_p]),

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
 from . import _errors, _library
-from ._batch import Batch
+from ._batch import Batch, Layout
 
 _SLICE_MS = 100  # how long Python waits inside the library before it looks for Ctrl-C
 _STATE_VERSION = 1
 
 _lib = _library.lib
+_next_view, _read_view = _lib.rf_session_next_view, _library.VIEW.unpack
 B = TypeVar("B", bound=Batch)
 _Path = Union["os.PathLike[str]", str]
 
@@ -72,11 +73,14 @@ class Loader(Generic[B]):
         self._session = ctypes.c_void_p()
         self._feed = feed
         self._timeout = timeout
+        self._first_slice = _SLICE_MS if timeout > 0 else 0
         self._copy = copy
         self._writable = writable
         self._pid = os.getpid()
         self._pass = 0  # counts iterators, so that an older one knows
         self._handle = ctypes.c_void_p()
+        self._view = ctypes.create_string_buffer(_library.VIEW.size)
+        self._outputs = ctypes.byref(self._handle), ctypes.byref(self._view)
         options = _options(feed, socket, rank, world_size, local_world_size, group)
         options.token = None if state is None else _token_of(state)
         options.credit = credit or 0
@@ -97,15 +101,16 @@ class Loader(Generic[B]):
             pass
         if code < 0:
             _library.raise_session(self._session, code)
-        n = _lib.rf_session_n_fields(self._session)
-        self._names = tuple(_lib.rf_session_field_name(self._session, i).decode() for i in range(n))
+        self._layout = Layout(self._session)
 
     def _wait(self, call: Callable[[int], int]) -> int:
         """Repeats a call in slices until it answers or the timeout is over."""
-        code = call(_SLICE_MS if self._timeout > 0 else 0)
-        if code != -errno.ETIMEDOUT:
-            return code
-        deadline = time.monotonic() + self._timeout - _SLICE_MS / 1000
+        code = call(self._first_slice)
+        return code if code != -errno.ETIMEDOUT else self._wait_on(call)
+
+    def _wait_on(self, call: Callable[[int], int]) -> int:
+        """The same, when one slice is over already."""
+        code, deadline = -errno.ETIMEDOUT, time.monotonic() + self._timeout - _SLICE_MS / 1000
         while code == -errno.ETIMEDOUT and (left := deadline - time.monotonic()) > 0:
             code = call(min(_SLICE_MS, int(left * 1000) + 1))
         return code
@@ -127,10 +132,13 @@ class Loader(Generic[B]):
 
     def _next(self) -> Optional[B]:
         """The next batch, or None at the end of the epoch."""
-        session, handle = self._session, self._handle
-        code = self._wait(lambda ms: _lib.rf_session_next(session, ms, handle))
+        handle, view = self._outputs
+        code = _next_view(self._session, self._first_slice, handle, view)
+        if code == -errno.ETIMEDOUT:
+            code = self._wait_on(lambda ms: _next_view(self._session, ms, handle, view))
         if code == 0:
-            return self._batch_type(self._names, handle.value, self._writable, self._copy)
+            return self._batch_type(self._layout, self._handle.value, _read_view(self._view), self._writable,
+                                    self._copy)
         if code == -errno.ENODATA:
             return None
         self._check(code)
@@ -165,7 +173,7 @@ class Loader(Generic[B]):
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the fields of a batch."""
-        return self._names
+        return self._layout.names
 
     @property
     def wait_seconds(self) -> float:

@@ -26,14 +26,15 @@ class Batch(_batch.Batch):
 
     __slots__ = ()
 
-    def _make_array(self, address: int, shape: tuple[int, ...], dtype: str, n_bytes: int,
-                    lease: _batch.Lease) -> torch.Tensor:
-        kind = _TYPES[dtype]
-        if n_bytes == 0:
+    def _make_array(self, lease: Any, column: _batch.Column) -> torch.Tensor:
+        shape, kind = (self._n_rows, *column.row_shape), _TYPES[column.dtype]
+        n = self._n_rows
+        for side in column.row_shape:
+            n *= side
+        if n == 0:
             return torch.empty(shape, dtype=kind)
-        # The tensor's storage keeps the buffer, and the buffer the lease.
-        buffer = _batch.lent_buffer(address, n_bytes, lease)
-        return torch.frombuffer(buffer, dtype=kind).reshape(shape)
+        # The tensor's storage keeps the buffer, which is the lease.
+        return torch.frombuffer(lease, dtype=kind, count=n, offset=column.at).view(shape)
 
     def _copy_array(self, array: Any) -> torch.Tensor:
         return array.clone()
