@@ -132,6 +132,9 @@ static void happen(struct sim *s, const struct event *e)
 	case EVENT_EXIT:
 		trainer_exit(s, e->who, e->tag);
 		break;
+	case EVENT_UNSEEN:
+		trainer_unseen(s, e->who, e->tag);
+		break;
 	}
 }
 

@@ -71,7 +71,8 @@ struct world {
 
 /* ---- events ---- */
 
-enum event_kind { EVENT_READ, EVENT_ANSWER, EVENT_DEAD, EVENT_UP, EVENT_TRAINER, EVENT_HANGUP, EVENT_EXIT };
+enum event_kind { EVENT_READ, EVENT_ANSWER, EVENT_DEAD, EVENT_UP, EVENT_TRAINER, EVENT_HANGUP, EVENT_EXIT,
+		  EVENT_UNSEEN };
 
 struct event {
 	uint64_t at, order; /* equal times go by order */
@@ -275,6 +276,8 @@ void trainer_lent(struct sim *s, uint32_t trainer, const struct core_action *a);
 /* The one or the other signal of a death. */
 void trainer_hangup(struct sim *s, uint32_t stream, uint64_t tag);
 void trainer_exit(struct sim *s, uint32_t stream, uint64_t tag);
+/* A trainer that said goodbye tells which batches never reached it. */
+void trainer_unseen(struct sim *s, uint32_t stream, uint64_t tag);
 /* All die soon, and nobody comes any more. */
 void trainers_end(struct sim *s);
 

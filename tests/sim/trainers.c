@@ -229,7 +229,26 @@ static void goodbye(struct sim *s, uint32_t trainer)
 	t->is_leaving = true;
 	oracle_void(s, t->stream);
 	s->streams[t->stream].is_detached = true;
+	if (sim_odds(s, 5000))
+		sim_later(s, sim_below(s, 2 * MS), EVENT_UNSEEN, t->stream, s->streams[t->stream].tag);
 	core_on_detach(s->core, sim_tells(s), t->stream);
+}
+
+void trainer_unseen(struct sim *s, uint32_t stream, uint64_t tag)
+{
+	struct oracle_stream *o = &s->streams[stream];
+	struct trainer *t = &s->trainers[o->trainer];
+	unsigned n_seen;
+	uint64_t last;
+
+	if (!o->is_used || o->tag != tag || t->stream != stream || o->has_hung_up || o->has_exited)
+		return;
+	n_seen = t->n_inbox ? (unsigned)sim_below(s, t->n_inbox + 1) : 0;
+	last = n_seen ? t->inbox[n_seen - 1].lease : t->n_inbox ? t->inbox[0].lease - 1 : UINT64_MAX;
+
+	while (t->n_inbox > n_seen)
+		oracle_released(s, stream, t->inbox[--t->n_inbox].lease);
+	core_on_unseen(s->core, sim_tells(s), stream, last);
 }
 
 void trainers_end(struct sim *s)
