@@ -187,7 +187,7 @@ def test_too_many_held(path):
         began = time.monotonic()
         with pytest.raises(ringfeed.TooManyHeld, match=r"release\(\).*copy=True"):
             next(it)
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 3
         held.pop(1)
         assert next(it).step == 3
         del held
@@ -304,7 +304,7 @@ def test_ctrl_c(path):
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             next(iter(loader))
-        assert time.monotonic() - began < 0.8
+        assert time.monotonic() - began < 3
 
 
 def test_p04_fork(path):
@@ -423,7 +423,7 @@ def test_missing_daemon(path):
         began = time.monotonic()
         with pytest.raises(ringfeed.DaemonGone, match=str(path)):
             make(path, reconnect=reconnect)
-        assert reconnect <= time.monotonic() - began < reconnect + 0.5
+        assert reconnect <= time.monotonic() - began < reconnect + 3
     feed = Feed()
     daemon = Daemon(path.with_name("t"), feed.serve)
     threading.Timer(0.3, os.rename, (path.with_name("t"), path)).start()
@@ -474,7 +474,7 @@ def test_p09_gone_for_good(path):
         began = time.monotonic()
         with pytest.raises(ringfeed.DaemonGone, match=f"{path} is gone"):
             next(it)
-        assert 0.4 < time.monotonic() - began < 1.5
+        assert 0.4 < time.monotonic() - began < 4
         with pytest.raises(ringfeed.DaemonGone):
             next(it)
         check_batch(feed, kept[0], 0, 0)

@@ -152,7 +152,7 @@ def test_p09_gone_for_good(tmp_path, shards):
         with pytest.raises(ringfeed.DaemonGone, match="sock"):
             while True:
                 next(it)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4
         assert digest(batch) == before
 
 

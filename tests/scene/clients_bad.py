@@ -220,7 +220,7 @@ def be_silent(daemon):
     with Client(daemon) as mute, Client(daemon).greet() as shy, Client(daemon).greet().attach() as calm:
         began = time.monotonic()
         assert mute.hear() is None and shy.hear() is None
-        assert 8 < time.monotonic() - began < 12
+        assert 8 < time.monotonic() - began < 30
         while select.select([calm.socket], [], [], 0)[0]:
             assert calm.hear()
 
@@ -255,7 +255,7 @@ def missing_daemon(folder):
             raise AssertionError("nobody is there")
         except ringfeed.DaemonGone as error:
             assert str(path) in str(error), error
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < 0.2 + scene.at_most(1.0)
         done = scene.ringfeed("status", "--socket", path, check=False)
         assert done.returncode == 1 and str(path) in done.stderr, done
 
