@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { RESPAWN_LEAST_MS = 5, RESPAWN_MOST_MS = 1000 };
+enum { RESPAWN_LEAST_MS = 5, RESPAWN_MOST_MS = 1000, DEATHS_AT_START_MAX = 10 };
 
 void workers_spawn(struct daemon *d, unsigned worker)
 {
@@ -32,6 +32,23 @@ void workers_spawn(struct daemon *d, unsigned worker)
 	}
 }
 
+static bool is_any_up(const struct daemon *d)
+{
+	for (unsigned i = 0; i < d->n_workers; i++)
+		if (d->helpers[i].is_up)
+			return true;
+	return false;
+}
+
+/* No worker ever gets as far as its first task: waiting longer would only hide why. */
+static void give_up(struct daemon *d, unsigned worker)
+{
+	log_error("worker", "worker %u died %u times while starting and no other one runs: the daemon ends; what the "
+		  "workers said is above", worker, d->helpers[worker].n_quick_deaths);
+	d->is_ending = true;
+	d->has_failed = true;
+}
+
 static void lost(struct daemon *d, unsigned worker)
 {
 	struct helper *h = &d->helpers[worker];
@@ -44,8 +61,11 @@ static void lost(struct daemon *d, unsigned worker)
 		wait_ms *= 2;
 	h->respawn_ns = d->now_ns + wait_ms * 1000000;
 	h->pid = 0;
-	if (!h->is_up)
+	if (!h->is_up) {
+		if (h->n_quick_deaths >= DEATHS_AT_START_MAX && !is_any_up(d))
+			give_up(d, worker);
 		return;
+	}
 	h->is_up = false;
 	core_on_worker_dead(d->core, d->now_ns, worker);
 	daemon_act(d);

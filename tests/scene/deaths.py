@@ -6,6 +6,7 @@ With a number as argument: so many kills in the storm (50 without); from 200 on,
 """
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -285,9 +286,19 @@ def p12_stopped_worker(folder):
         assert "answers late" in daemon.log()
 
 
+def workers_cannot_start(folder):
+    """Where no worker ever gets ready, the daemon ends and says why, instead of leaving trainers to wait."""
+    def small_heap():
+        resource.setrlimit(resource.RLIMIT_DATA, (60 << 20, 60 << 20))  # the large scratch alone is 64 MiB
+    done = scene.ringfeed("serve", "-c", make_config(folder), check=False, preexec_fn=small_heap)
+    assert done.returncode == 1, done
+    assert "cannot set up its decoders" in done.stderr and "the daemon ends" in done.stderr, done.stderr
+
+
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
     if N_KILLS >= 200:
         scene.main([p12_stopped_worker])
     scene.main([p01_killed_trainer, p01_forked_child, p02_stopped_trainer, p02_detached_holder, p01_storm,
-                p12_killed_workers, p11_p14_killed_daemon, p14_shutdown, p14_second_sigterm])
+                p12_killed_workers, p11_p14_killed_daemon, p14_shutdown, p14_second_sigterm,
+                workers_cannot_start])
