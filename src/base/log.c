@@ -5,7 +5,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 static const char *const names[] = {"error", "warn", "info", "debug"};
@@ -14,14 +13,6 @@ static enum log_level least = LOG_INFO;
 void log_set_level(enum log_level level)
 {
 	least = level;
-}
-
-int log_level_parse(const char *name)
-{
-	for (int i = 0; i <= LOG_DEBUG; i++)
-		if (strcmp(name, names[i]) == 0)
-			return i;
-	return -1;
 }
 
 void log_line(enum log_level level, const char *topic, const char *format, ...)

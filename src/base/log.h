@@ -13,8 +13,6 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Lines below this level are dropped; LOG_INFO until set. */
 void log_set_level(enum log_level level);
-/* The level of that name ("error" … "debug"), or -1. */
-int log_level_parse(const char *name);
 void log_line(enum log_level level, const char *topic, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

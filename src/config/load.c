@@ -173,7 +173,6 @@ int config_default_socket(char *path, size_t n_path)
 	else if (folder && *folder)
 		n = snprintf(path, n_path, "%s/ringfeed.sock", folder);
 	else
-		n = snprintf(path, n_path, "%s/ringfeed-%lu/ringfeed.sock", P_tmpdir,
-			     (unsigned long)geteuid());
+		n = snprintf(path, n_path, "/tmp/ringfeed-%lu/ringfeed.sock", (unsigned long)geteuid());
 	return n >= 0 && (size_t)n < n_path ? 0 : fail(-ENAMETOOLONG);
 }

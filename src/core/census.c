@@ -6,11 +6,6 @@
 #include <assert.h>
 #include <string.h>
 
-unsigned core_n_streams(const struct core *c)
-{
-	return c->spec.n_streams;
-}
-
 void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_view *ret)
 {
 	const struct stream *s = &c->streams[stream];

@@ -29,7 +29,6 @@ enum {
 	CORE_PAGE = 4096,      /* granule of staging and of direct reads */
 	CORE_HAND = 2,	       /* tasks a worker may have in hand */
 	CORE_GROUP_MAX = 256,  /* bytes of a group's name */
-	CORE_FEED_SLOTS_MAX = 4096,
 	CORE_REQUESTS_MAX = 4096, /* reads planned or in flight: read.request is below it */
 	CORE_STREAM_SLOTS_MAX = 64, /* slots of one rank */
 };
@@ -206,7 +205,6 @@ struct core_totals {
 	uint64_t staging_used;
 };
 
-unsigned core_n_streams(const struct core *c);
 void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_view *ret);
 void core_view_feed(const struct core *c, unsigned feed, struct core_feed_view *ret);
 void core_view_totals(const struct core *c, struct core_totals *ret);

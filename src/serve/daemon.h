@@ -106,6 +106,7 @@ struct daemon {
 	unsigned n_failed_reads, n_flying;
 	int epoll, listener, signals, lock;
 	char socket_path[108];
+	bool is_default_socket; /* nobody chose the path */
 	char io_reason[600]; /* why not io_uring, or "" */
 	uint64_t started_ns, now_ns, footprint_ns, holders_ns;
 	uint64_t peak_bytes, resident_bytes;

@@ -34,14 +34,15 @@ enum {
 #define SO_PEERPIDFD 77
 #endif
 
-/* The folder of the default path is ours to make; of a path that somebody chose, it must be there. */
-static int make_folder(const char *path, struct reason *why)
+/* Makes the socket's folder if it is missing. On the default path, where trainers look without being told,
+ * nobody else may have made it or be able to write there. */
+static int make_folder(const struct daemon *d, struct reason *why)
 {
-	char folder[sizeof(((struct daemon *)0)->socket_path)];
+	char folder[sizeof(d->socket_path)];
 	struct stat st;
 	char *slash;
 
-	snprintf(folder, sizeof(folder), "%s", path);
+	snprintf(folder, sizeof(folder), "%s", d->socket_path);
 	slash = strrchr(folder, '/');
 	if (!slash || slash == folder)
 		return 0;
@@ -52,9 +53,10 @@ static int make_folder(const char *path, struct reason *why)
 		reason_set(why, "the folder %s of the socket cannot be made: %s", folder, strerror(errno));
 		return 1;
 	}
-	if (strstr(folder, "/ringfeed-") && st.st_uid != geteuid()) {
-		reason_set(why, "the folder %s belongs to another user (uid %u): set daemon.socket", folder,
-			   st.st_uid);
+	if (d->is_default_socket && (lstat(folder, &st) < 0 || !S_ISDIR(st.st_mode) ||
+				     st.st_uid != geteuid() || (st.st_mode & 022))) {
+		reason_set(why, "%s is not a folder that only uid %u can write: set daemon.socket", folder,
+			   geteuid());
 		return 1;
 	}
 	return 0;
@@ -106,7 +108,7 @@ int listen_open(struct daemon *d, struct reason *why)
 	mode_t mask;
 	int r;
 
-	if (make_folder(d->socket_path, why) || take_lock(d, why))
+	if (make_folder(d, why) || take_lock(d, why))
 		return 1;
 	d->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (d->listener < 0)

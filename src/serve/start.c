@@ -31,12 +31,12 @@ enum { OPEN_SHARDS_MAX = 256 };
 
 static int open_datasets(struct daemon *d, struct reason *why)
 {
-	d->n_feeds = (unsigned)d->config->n_feeds;
-	d->feeds = calloc(d->n_feeds, sizeof(*d->feeds));
-	d->datasets = calloc(d->n_feeds, sizeof(*d->datasets));
-	d->worker_feeds = calloc(d->n_feeds, sizeof(*d->worker_feeds));
+	d->feeds = calloc(d->config->n_feeds, sizeof(*d->feeds));
+	d->datasets = calloc(d->config->n_feeds, sizeof(*d->datasets));
+	d->worker_feeds = calloc(d->config->n_feeds, sizeof(*d->worker_feeds));
 	if (!d->feeds || !d->datasets || !d->worker_feeds)
 		return fail(-ENOMEM);
+	d->n_feeds = (unsigned)d->config->n_feeds;
 	for (unsigned i = 0; i < d->n_feeds; i++) {
 		struct served_feed *f = &d->feeds[i];
 		int r;
@@ -169,6 +169,7 @@ static int choose_socket(struct daemon *d, const struct serve_options *options, 
 		if (config_default_socket(standard, sizeof(standard)) < 0)
 			return fail(-ENAMETOOLONG);
 		path = standard;
+		d->is_default_socket = true;
 	}
 	if (strlen(path) >= sizeof(d->socket_path)) {
 		reason_set(why, "daemon.socket: %s is %zu bytes long, a socket's path may have %zu", path,

@@ -196,6 +196,7 @@ char *status_json(struct daemon *d)
 	json_object_set_new(j, "socket", json_string(d->socket_path));
 	put_seconds(j, "uptime_seconds", d->now_ns - d->started_ns);
 	json_object_set_new(j, "engine", json_string(io_engine_kind(d->engine) == IO_URING ? "uring" : "threads"));
+	put(j, "registered_bytes", io_engine_registered(d->engine));
 	json_object_set_new(j, "engine_reason", json_string(d->io_reason));
 	json_object_set_new(j, "memory", memory_json(d));
 	json_object_set_new(j, "workers", workers_json(d));

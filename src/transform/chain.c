@@ -215,8 +215,3 @@ void chain_push(struct chain *c, const uint8_t *rgb)
 	assert(c->n_rows_done < c->plan->height);
 	push(c, 0, rgb);
 }
-
-bool chain_is_done(const struct chain *c)
-{
-	return c->n_rows_done == c->plan->height;
-}

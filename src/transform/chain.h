@@ -33,7 +33,5 @@ struct chain *chain_start(const struct chain_setup *setup, const struct plan *pl
 			  void *row);
 /* The next row of plan->source, its pixels alone. */
 void chain_push(struct chain *c, const uint8_t *rgb);
-/* Has the last row of the tensor been written? */
-bool chain_is_done(const struct chain *c);
 
 #endif
