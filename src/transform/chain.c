@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Between two stages flows the rectangle that the later one needs (op->in), row by row. A resize keeps
- * a ring of middle rows, as many as one output row mixes: with the passes in Pillow's order each source
- * row goes through the horizontal pass once, while it is in cache; with the vertical pass first the ring
- * holds source rows.
+ * The decoder's interleaved pixels become planes first. Between two stages flows the rectangle that the
+ * later one needs (op->in), row by row. A resize keeps a ring of rows, as many as one output row mixes.
  */
 #include "transform/chain.h"
 
@@ -15,22 +13,23 @@
 
 struct stage {
 	const struct op *op;
-	uint32_t n_taken;  /* input rows so far */
-	uint8_t *pixels;   /* window: a row; orient: the picture */
+	uint32_t n_taken; /* input rows so far */
+	struct row_room room; /* window: a row; orient: the picture, a plane after the other, and a row */
 	struct resize *resize;
 };
 
 struct chain {
 	const struct chain_setup *setup;
 	const struct plan *plan;
+	struct row_room planes; /* the row that came in */
 	unsigned n_stages;
 	struct stage stages[2 * STEPS_MAX + 1];
 	struct row_target target;
-	size_t n_value;	       /* bytes of a value */
-	uint32_t n_rows_done;  /* of the tensor */
+	size_t n_row;	      /* bytes from one row of the target to the next */
+	uint32_t n_rows_done; /* of the tensor */
 };
 
-static void push(struct chain *c, unsigned i, const uint8_t *rgb);
+static void push(struct chain *c, unsigned i, struct row in);
 
 static uint32_t rect_width(const struct rect *r)
 {
@@ -42,41 +41,39 @@ static uint32_t rect_height(const struct rect *r)
 	return r->y1 - r->y0;
 }
 
-static void write_row(struct chain *c, const uint8_t *rgb)
+static struct row row_of(struct row_room room)
 {
-	const struct kernels *k = c->setup->kernels;
-	const size_t n_row = c->target.width * (c->target.plane ? 1 : 3) * c->n_value;
+	return (struct row){room.at, room.stride};
+}
 
-	if (c->n_value == 1)
-		k->convert8(c->setup->table, rgb, &c->target);
-	else if (c->n_value == 2)
-		k->convert16(c->setup->table, rgb, &c->target);
-	else
-		k->convert32(c->setup->table, rgb, &c->target);
-	c->target.at = (uint8_t *)c->target.at + n_row;
+static void write_row(struct chain *c, struct row in)
+{
+	c->setup->kernels->convert(c->setup->table, in, &c->target);
+	c->target.at = (uint8_t *)c->target.at + c->n_row;
 	c->n_rows_done++;
 }
 
 /* Columns of one row of a window: what of the input shows, mirrored or not, in a field of fill. */
-static const uint8_t *window_row(struct stage *s, const uint8_t *rgb)
+static struct row window_row(struct stage *s, struct row in)
 {
 	const struct op *op = s->op;
 	const int64_t n = rect_width(&op->out);
 	int64_t first = op->is_flipped ? (int64_t)op->out_width - op->out.x1 : op->out.x0;
 
-	first += op->left - op->in.x0; /* input pixel, from the start of rgb, under the leftmost output */
+	first += op->left - op->in.x0; /* input pixel, from the start of the row, under the leftmost output */
 	if (!op->is_flipped && first >= 0 && first + n <= rect_width(&op->in))
-		return rgb + 3 * first;
-	for (int64_t x = 0; x < n; x++) {
-		const int64_t in = first + (op->is_flipped ? n - 1 - x : x);
-		uint8_t *out = s->pixels + 3 * x;
+		return (struct row){in.at + first, in.stride};
+	for (unsigned c = 0; c < 3; c++) {
+		const uint8_t *from = in.at + c * in.stride;
+		uint8_t *out = s->room.at + c * s->room.stride;
 
-		if (in >= 0 && in < rect_width(&op->in))
-			memcpy(out, rgb + 3 * in, 3);
-		else
-			memset(out, op->fill, 3);
+		for (int64_t x = 0; x < n; x++) {
+			const int64_t at = first + (op->is_flipped ? n - 1 - x : x);
+
+			out[x] = at >= 0 && at < rect_width(&op->in) ? from[at] : op->fill;
+		}
 	}
-	return s->pixels;
+	return row_of(s->room);
 }
 
 /* The input row that an output row shows, or -1 for padding. */
@@ -91,12 +88,13 @@ static void push_padding(struct chain *c, unsigned i, uint32_t y)
 {
 	struct stage *s = &c->stages[i];
 
-	memset(s->pixels, s->op->fill, 3 * (size_t)rect_width(&s->op->out));
-	for (; y < s->op->out.y1 && window_source(s->op, y) < 0; y++)
-		push(c, i + 1, s->pixels);
+	for (; y < s->op->out.y1 && window_source(s->op, y) < 0; y++) {
+		memset(s->room.at, s->op->fill, 3 * s->room.stride);
+		push(c, i + 1, row_of(s->room));
+	}
 }
 
-static void push_window(struct chain *c, unsigned i, const uint8_t *rgb)
+static void push_window(struct chain *c, unsigned i, struct row in)
 {
 	struct stage *s = &c->stages[i];
 	const struct op *op = s->op;
@@ -107,87 +105,99 @@ static void push_window(struct chain *c, unsigned i, const uint8_t *rgb)
 	if (s->n_taken == 1)
 		push_padding(c, i, op->out.y0);
 	if (is_shown)
-		push(c, i + 1, window_row(s, rgb));
+		push(c, i + 1, window_row(s, in));
 	if (is_shown && s->n_taken == rect_height(&op->in))
 		push_padding(c, i, (uint32_t)(y + 1));
 }
 
-/* One pixel of the picture as stored, for a pixel of the picture turned upright; both from their rect's corner. */
-static const uint8_t *oriented(const struct stage *s, uint32_t x, uint32_t y)
+/* The place in the plane as stored of a pixel of the picture turned upright; both from their rect's corner. */
+static size_t oriented(const struct op *op, uint32_t x, uint32_t y)
 {
-	const uint32_t w = rect_width(&s->op->in), h = rect_height(&s->op->in);
-	const unsigned o = s->op->orientation;
+	const uint32_t w = rect_width(&op->in), h = rect_height(&op->in);
+	const unsigned o = op->orientation;
 	uint32_t in_x = o >= 5 ? y : x, in_y = o >= 5 ? x : y;
 
 	if (o == 2 || o == 3 || o == 7 || o == 8)
 		in_x = w - 1 - in_x;
 	if (o == 3 || o == 4 || o == 6 || o == 7)
 		in_y = h - 1 - in_y;
-	return s->pixels + 3 * ((size_t)in_y * w + in_x);
+	return (size_t)in_y * w + in_x;
 }
 
-static void push_orient(struct chain *c, unsigned i, const uint8_t *rgb)
+static size_t rect_pixels(const struct rect *r)
+{
+	return (size_t)rect_width(r) * rect_height(r);
+}
+
+static void push_orient(struct chain *c, unsigned i, struct row in)
 {
 	struct stage *s = &c->stages[i];
-	const size_t n_in = 3 * (size_t)rect_width(&s->op->in);
-	const uint32_t w = rect_width(&s->op->out), h = rect_height(&s->op->out);
-	uint8_t *line = s->pixels + rect_height(&s->op->in) * n_in;
+	const struct op *op = s->op;
+	const size_t n_in = rect_width(&op->in), n_plane = rect_pixels(&op->in);
+	const struct row_room line = {s->room.at + 3 * n_plane, s->room.stride};
 
-	memcpy(s->pixels + s->n_taken++ * n_in, rgb, n_in);
-	if (s->n_taken < rect_height(&s->op->in))
+	for (unsigned p = 0; p < 3; p++)
+		memcpy(s->room.at + p * n_plane + s->n_taken * n_in, in.at + p * in.stride, n_in);
+	if (++s->n_taken < rect_height(&op->in))
 		return;
-	for (uint32_t y = 0; y < h; y++) {
-		for (uint32_t x = 0; x < w; x++)
-			memcpy(line + 3 * (size_t)x, oriented(s, x, y), 3);
-		push(c, i + 1, line);
+	for (uint32_t y = 0; y < rect_height(&op->out); y++) {
+		for (unsigned p = 0; p < 3; p++)
+			for (uint32_t x = 0; x < rect_width(&op->out); x++)
+				line.at[p * line.stride + x] = s->room.at[p * n_plane + oriented(op, x, y)];
+		push(c, i + 1, row_of(line));
 	}
 }
 
-static void push_resize(struct chain *c, unsigned i, const uint8_t *rgb)
+static void push_resize(struct chain *c, unsigned i, struct row in)
 {
 	struct resize *r = c->stages[i].resize;
-	const uint8_t *out;
+	struct row out;
 
-	resize_take(r, rgb);
-	while ((out = resize_give(r)))
+	resize_take(r, in);
+	while (resize_give(r, &out))
 		push(c, i + 1, out);
 }
 
-static void push(struct chain *c, unsigned i, const uint8_t *rgb)
+static void push(struct chain *c, unsigned i, struct row in)
 {
 	if (i == c->n_stages) {
-		write_row(c, rgb);
+		write_row(c, in);
 		return;
 	}
 	switch (c->stages[i].op->kind) {
 	case OP_WINDOW:
-		push_window(c, i, rgb);
+		push_window(c, i, in);
 		break;
 	case OP_RESIZE:
-		push_resize(c, i, rgb);
+		push_resize(c, i, in);
 		break;
 	case OP_ORIENT:
-		push_orient(c, i, rgb);
+		push_orient(c, i, in);
 		break;
 	}
+}
+
+/* Room for a row of n pixels, behind n_before bytes. */
+static bool make_room(struct arena *arena, size_t n, size_t n_before, struct row_room *ret)
+{
+	const size_t stride = (n + KERNELS_SLACK - 1) / KERNELS_SLACK * KERNELS_SLACK;
+
+	*ret = (struct row_room){arena_alloc(arena, n_before + 3 * stride + KERNELS_SLACK), stride};
+	return ret->at;
 }
 
 static bool stage_init(const struct chain_setup *setup, const struct op *op, struct arena *arena,
 		       struct stage *s)
 {
-	const size_t n_out = 3 * (size_t)rect_width(&op->out);
-
 	*s = (struct stage){.op = op};
 	switch (op->kind) {
 	case OP_RESIZE:
 		s->resize = resize_start(setup->kernels, op, setup->field->pass_order, arena);
 		return s->resize;
 	case OP_WINDOW:
-		s->pixels = arena_alloc(arena, n_out);
-		return s->pixels;
-	case OP_ORIENT: /* the picture and one line more */
-		s->pixels = arena_alloc(arena, n_out * rect_height(&op->out) + n_out);
-		return s->pixels;
+		return make_room(arena, rect_width(&op->out), 0, &s->room);
+	case OP_ORIENT:
+		return make_room(arena, rect_width(&op->out), 3 * rect_pixels(&op->in), &s->room);
 	}
 	return false;
 }
@@ -195,15 +205,18 @@ static bool stage_init(const struct chain_setup *setup, const struct op *op, str
 struct chain *chain_start(const struct chain_setup *setup, const struct plan *plan, struct arena *arena,
 			  void *row)
 {
+	const bool is_planar = setup->field->layout == LAYOUT_CHW;
 	struct chain *c = arena_alloc(arena, sizeof(*c));
 
 	if (!c)
 		return NULL;
 	*c = (struct chain){.setup = setup, .plan = plan, .n_stages = plan->n_ops,
-			    .n_value = dtype_bytes(setup->field->dtype),
+			    .n_row = plan->width * (is_planar ? 1 : 3) * dtype_bytes(setup->field->dtype),
 			    .target = {.at = row, .width = plan->width, .is_flipped = plan->is_flipped}};
-	if (setup->field->layout == LAYOUT_CHW)
+	if (is_planar)
 		c->target.plane = (size_t)plan->width * plan->height;
+	if (!make_room(arena, rect_width(&plan->source), 0, &c->planes))
+		return NULL;
 	for (unsigned i = 0; i < plan->n_ops; i++)
 		if (!stage_init(setup, &plan->ops[i], arena, &c->stages[i]))
 			return NULL;
@@ -213,5 +226,6 @@ struct chain *chain_start(const struct chain_setup *setup, const struct plan *pl
 void chain_push(struct chain *c, const uint8_t *rgb)
 {
 	assert(c->n_rows_done < c->plan->height);
-	push(c, 0, rgb);
+	c->setup->kernels->split(rgb, rect_width(&c->plan->source), c->planes);
+	push(c, 0, row_of(c->planes));
 }

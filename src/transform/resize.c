@@ -2,19 +2,19 @@
 /* Copyright the ringfeed authors */
 /*
  * Pillow rounds to 8 bits after each pass and leaves out a pass whose sizes are equal. Horizontal first:
- * the ring holds middle rows of the output's width. Vertical first (Pillow 13, on tall cuts): the ring
- * holds lifted source rows, and each row that the vertical pass makes goes through the horizontal one.
+ * each row goes through the horizontal pass as it comes, and the ring holds rows of the output's width.
+ * Vertical first (Pillow 13, on tall cuts): the ring holds rows as they came, and each row that the
+ * vertical pass makes goes through the horizontal one.
  */
 #include "transform/resize.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 /* One axis: its taps, the kernels' form of their weights; absent where the sizes are equal. */
 struct axis {
 	bool is_there;
 	struct taps taps;
-	uint8_t *weights;
+	void *weights;
 };
 
 struct resize {
@@ -22,19 +22,17 @@ struct resize {
 	const struct op *op;
 	bool is_nearest, is_vertical_first;
 	struct axis across, down;
-	uint32_t n_ring, n_ring_pixels; /* rows of the ring and their width */
+	uint32_t n_ring; /* rows of the ring */
 	uint8_t *ring;
-	size_t n_ring_row; /* bytes */
+	size_t ring_stride, n_ring_row; /* bytes of a plane, of a row */
 	uint32_t n_taken, n_given;
-	const void **rows; /* the ring rows that one output row mixes */
-	void *lifted;
-	uint8_t *middle; /* vertical first: what the horizontal pass makes */
-	uint8_t *line, *out;
+	const uint8_t **rows; /* the ring rows that one output row mixes */
+	struct row_room line, out; /* line: vertical first, between the passes */
 };
 
 static size_t round_up(size_t n)
 {
-	return (n + KERNELS_ROW_ROUND - 1) / KERNELS_ROW_ROUND * KERNELS_ROW_ROUND;
+	return (n + KERNELS_ALIGN - 1) / KERNELS_ALIGN * KERNELS_ALIGN;
 }
 
 /* The rule that Pillow 13 follows. */
@@ -57,7 +55,7 @@ static bool make_axis(struct resize *r, const struct taps_axis *wanted, struct a
 		return false;
 	if (r->is_nearest)
 		return true;
-	ret->weights = arena_array(arena, (size_t)ret->taps.n_out * ret->taps.n_taps, k->n_weight);
+	ret->weights = arena_alloc(arena, is_across ? k->horizontal_bytes(&ret->taps) : k->vertical_bytes(&ret->taps));
 	if (!ret->weights)
 		return false;
 	if (is_across)
@@ -67,26 +65,22 @@ static bool make_axis(struct resize *r, const struct taps_axis *wanted, struct a
 	return true;
 }
 
+static bool make_room(struct arena *arena, size_t stride, struct row_room *ret)
+{
+	*ret = (struct row_room){arena_alloc(arena, 3 * stride + KERNELS_SLACK), stride};
+	return ret->at;
+}
+
 static bool make_buffers(struct resize *r, struct arena *arena)
 {
-	const struct kernels *k = r->kernels;
-	const size_t n_in = round_up(3 * (size_t)(r->op->in.x1 - r->op->in.x0) + 1);
-	const size_t n_out = round_up(3 * (size_t)(r->op->out.x1 - r->op->out.x0));
-	const size_t n_ring = r->is_vertical_first ? n_in : n_out;
+	const size_t n_in = round_up(r->op->in.x1 - r->op->in.x0), n_out = round_up(r->op->out.x1 - r->op->out.x0);
 
 	r->n_ring = r->down.is_there ? r->down.taps.n_taps : 1;
-	r->n_ring_pixels = r->is_vertical_first ? r->op->in.x1 - r->op->in.x0 : r->op->out.x1 - r->op->out.x0;
-	r->n_ring_row = n_ring * k->n_middle;
+	r->ring_stride = r->is_vertical_first ? n_in : n_out;
+	r->n_ring_row = 3 * r->ring_stride + KERNELS_SLACK;
 	r->ring = arena_array(arena, r->n_ring, r->n_ring_row);
 	r->rows = arena_array(arena, r->n_ring, sizeof(*r->rows));
-	r->lifted = arena_array(arena, n_in, k->n_lifted);
-	r->middle = arena_array(arena, n_out, k->n_middle);
-	r->line = arena_alloc(arena, n_in);
-	r->out = arena_alloc(arena, n_out);
-	if (!r->ring || !r->rows || !r->lifted || !r->middle || !r->line || !r->out)
-		return false;
-	memset(r->ring, 0, r->n_ring * r->n_ring_row); /* what lies past a row's last value is mixed too */
-	return true;
+	return r->ring && r->rows && make_room(arena, n_in, &r->line) && make_room(arena, n_out, &r->out);
 }
 
 struct resize *resize_start(const struct kernels *kernels, const struct op *op, enum pass_order order,
@@ -106,68 +100,80 @@ struct resize *resize_start(const struct kernels *kernels, const struct op *op, 
 	return make_buffers(r, arena) ? r : NULL;
 }
 
-static void *ring_row(const struct resize *r, uint32_t i)
+static struct row_room ring_row(const struct resize *r, uint32_t i)
 {
-	return r->ring + (i % r->n_ring) * r->n_ring_row;
+	return (struct row_room){r->ring + (i % r->n_ring) * r->n_ring_row, r->ring_stride};
 }
 
-static void take_nearest(struct resize *r, const uint8_t *rgb)
+static struct row row_of(struct row_room room)
+{
+	return (struct row){room.at, room.stride};
+}
+
+static bool is_wanted_nearest(const struct resize *r)
+{
+	const struct taps *t = &r->down.taps;
+
+	return r->n_given < t->n_out && t->at[r->n_given] == r->n_taken - 1;
+}
+
+static void take_nearest(struct resize *r, struct row in)
 {
 	const struct taps *t = &r->across.taps;
 
-	for (uint32_t x = 0; x < t->n_out; x++)
-		memcpy(r->out + 3 * (size_t)x, rgb + 3 * (size_t)t->at[x], 3);
+	for (unsigned c = 0; c < 3 && is_wanted_nearest(r); c++)
+		for (uint32_t x = 0; x < t->n_out; x++)
+			r->out.at[c * r->out.stride + x] = in.at[c * in.stride + t->at[x]];
 }
 
-void resize_take(struct resize *r, const uint8_t *rgb)
+void resize_take(struct resize *r, struct row in)
 {
-	const struct kernels *k = r->kernels;
-	void *row = ring_row(r, r->n_taken++);
+	const struct row_room to = ring_row(r, r->n_taken++);
 
 	if (r->is_nearest)
-		take_nearest(r, rgb);
+		take_nearest(r, in);
 	else if (r->across.is_there && !r->is_vertical_first)
-		k->horizontal(&r->across.taps, r->across.weights, rgb, r->lifted, row);
+		r->kernels->horizontal(&r->across.taps, r->across.weights, in, to);
 	else
-		k->lift(rgb, 3 * (size_t)r->n_ring_pixels, row);
+		for (unsigned c = 0; c < 3; c++)
+			memcpy(to.at + c * to.stride, in.at + c * in.stride, r->op->in.x1 - r->op->in.x0);
 }
 
-static const uint8_t *give_nearest(struct resize *r)
+static bool give_nearest(struct resize *r, struct row *ret)
 {
-	const struct taps *t = &r->down.taps;
-
-	if (r->n_given == t->n_out || t->at[r->n_given] != r->n_taken - 1)
-		return NULL;
+	if (!is_wanted_nearest(r))
+		return false;
 	r->n_given++;
-	return r->out;
+	*ret = row_of(r->out);
+	return true;
 }
 
-const uint8_t *resize_give(struct resize *r)
+/* Only a horizontal pass, or none: a row in, a row out. */
+static bool give_taken(struct resize *r, struct row *ret)
+{
+	if (r->n_given == r->n_taken)
+		return false;
+	*ret = row_of(ring_row(r, r->n_given++));
+	return true;
+}
+
+bool resize_give(struct resize *r, struct row *ret)
 {
 	const struct kernels *k = r->kernels;
 	const struct taps *t = &r->down.taps;
-	const size_t n = 3 * (size_t)r->n_ring_pixels;
-	const uint8_t *weights;
+	const struct row_room to = r->is_vertical_first ? r->line : r->out;
 
 	if (r->is_nearest)
-		return give_nearest(r);
-	if (!r->down.is_there) {
-		if (r->n_given == r->n_taken)
-			return NULL;
-		k->lower(ring_row(r, r->n_given++), n, r->out);
-		return r->out;
-	}
+		return give_nearest(r, ret);
+	if (!r->down.is_there)
+		return give_taken(r, ret);
 	if (r->n_given == t->n_out || t->at[r->n_given] + t->n_taps > r->n_taken)
-		return NULL;
+		return false;
 	for (uint32_t i = 0; i < t->n_taps; i++)
-		r->rows[i] = ring_row(r, t->at[r->n_given] + i);
-	weights = r->down.weights + (size_t)r->n_given++ * t->n_taps * k->n_weight;
-	if (!r->is_vertical_first) {
-		k->vertical(weights, t->n_taps, r->rows, n, r->out);
-		return r->out;
-	}
-	k->vertical(weights, t->n_taps, r->rows, n, r->line);
-	k->horizontal(&r->across.taps, r->across.weights, r->line, r->lifted, r->middle);
-	k->lower(r->middle, 3 * (size_t)r->across.taps.n_out, r->out);
-	return r->out;
+		r->rows[i] = ring_row(r, t->at[r->n_given] + i).at;
+	k->vertical(t, r->down.weights, r->n_given++, r->rows, 3 * r->ring_stride, to.at);
+	if (r->is_vertical_first)
+		k->horizontal(&r->across.taps, r->across.weights, row_of(r->line), r->out);
+	*ret = row_of(r->out);
+	return true;
 }

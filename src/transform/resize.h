@@ -12,6 +12,7 @@
 #include "transform/kernels.h"
 #include "transform/plan.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct resize;
@@ -20,8 +21,8 @@ struct resize;
 struct resize *resize_start(const struct kernels *kernels, const struct op *op, enum pass_order order,
 			    struct arena *arena);
 /* The next row of op->in. */
-void resize_take(struct resize *r, const uint8_t *rgb);
-/* The next row of op->out, valid until the next call, or NULL: another input row is needed first. */
-const uint8_t *resize_give(struct resize *r);
+void resize_take(struct resize *r, struct row in);
+/* The next row of op->out, valid until the next call. false: another input row is needed first. */
+bool resize_give(struct resize *r, struct row *ret);
 
 #endif

@@ -38,7 +38,7 @@ struct taps_axis {
 void taps_need(enum filter filter, uint32_t n_in, uint32_t n_out, uint32_t from, uint32_t to,
 	       uint32_t *ret_from, uint32_t *ret_to);
 
-/* Makes the table in the arena. false: the arena is too small. */
+/* Makes the table in the arena, for an axis whose sizes differ or for nearest. false: the arena is too small. */
 bool taps_make(const struct taps_axis *axis, struct arena *arena, struct taps *ret);
 
 #endif

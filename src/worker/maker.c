@@ -49,6 +49,10 @@ int maker_new(const struct pipeline *p, size_t scratch_bytes, struct maker **ret
 	m->scratch_bytes = scratch_bytes < p->limits.decode_memory ? scratch_bytes
 								   : p->limits.decode_memory;
 	m->kernels = kernels_best();
+	if (!m->kernels) {
+		r = fail(-EINVAL); /* the start has refused it already */
+		goto out;
+	}
 	for (unsigned i = 0; i < p->n_fields; i++) {
 		const struct field *f = &p->fields[i];
 
