@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "serve/daemon.h"
+#include "worker/maker.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -38,8 +39,9 @@ static void notify_systemd(const char *state)
 
 static void say_ready(struct daemon *d, const struct serve_options *options)
 {
-	log_info("serve", "ready on %s: %u feeds, %u workers, reading with %s", d->socket_path, d->n_feeds,
-		 d->n_workers, io_engine_kind(d->engine) == IO_URING ? "io_uring" : "threads");
+	log_info("serve", "ready on %s: %u feeds, %u workers, reading with %s, pixels with %s",
+		 d->socket_path, d->n_feeds, d->n_workers,
+		 io_engine_kind(d->engine) == IO_URING ? "io_uring" : "threads", maker_kernels());
 	notify_systemd("READY=1");
 	if (options->ready_fd >= 0) {
 		if (write(options->ready_fd, "R", 1) < 0)

@@ -11,6 +11,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "batch/machine.h"
+#include "worker/maker.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -180,6 +181,17 @@ static int choose_socket(struct daemon *d, const struct serve_options *options, 
 	return 0;
 }
 
+static int check_kernels(struct reason *why)
+{
+	char usable[64];
+
+	if (maker_kernels())
+		return 0;
+	maker_kernels_list(usable, sizeof(usable));
+	reason_set(why, "RINGFEED_KERNELS is \"%s\", this CPU has %s", getenv("RINGFEED_KERNELS"), usable);
+	return SERVE_E_REFUSED;
+}
+
 static int open_all(struct daemon *d, struct reason *why)
 {
 	int r = open_engine(d, why);
@@ -209,7 +221,9 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 		d->sessions[i].fd = d->sessions[i].exit_fd = -1;
 	d->started_ns = d->now_ns = monotonic_ns();
 	raise_descriptors();
-	r = choose_socket(d, options, why);
+	r = check_kernels(why);
+	if (r == 0)
+		r = choose_socket(d, options, why);
 	if (r)
 		return r;
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);

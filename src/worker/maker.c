@@ -224,3 +224,20 @@ enum cause maker_image_size(const struct field *f, const void *payload, size_t n
 	arena_deinit(&arena);
 	return cause;
 }
+
+const char *maker_kernels(void)
+{
+	const struct kernels *k = kernels_best();
+
+	return k ? k->name : NULL;
+}
+
+void maker_kernels_list(char *text, size_t n_text)
+{
+	const struct kernels *usable[KERNELS_MAX];
+	const unsigned n = kernels_usable(usable);
+	size_t used = 0;
+
+	for (unsigned i = 0; i < n && used < n_text; i++)
+		used += (size_t)snprintf(text + used, n_text - used, "%s%s", i ? ", " : "", usable[i]->name);
+}

@@ -48,4 +48,10 @@ int maker_draws(const struct pipeline *p, unsigned field, uint64_t seed, uint64_
 enum cause maker_image_size(const struct field *f, const void *payload, size_t n_payload,
 			    uint32_t *ret_width, uint32_t *ret_height);
 
+/* The kernels that makers run: of the CPU's best instruction set, or as the environment variable
+ * RINGFEED_KERNELS says. NULL: it names none that this CPU can run; maker_new() fails. */
+const char *maker_kernels(void);
+/* All it could name, with commas. */
+void maker_kernels_list(char *text, size_t n_text);
+
 #endif

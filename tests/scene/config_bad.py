@@ -3,6 +3,7 @@
 """Faults of the configuration stop check, plan and serve with exit code 78, file:line:column and what would do; wrong
 usage is exit code 2."""
 import json
+import os
 import re
 import subprocess
 
@@ -38,6 +39,10 @@ FAULTS = [
     ("format: webdataset", "format: webdatset", 8, 15, ["webdataset"]),
     ("size: [48, 48]", "size: [48, 0]", 16, 33, ["1 to 16384"]),
     ("decode: image", "decode: video", 14, 17, ["image"]),
+    ("size: [48, 48]", "size: [-48, 48]", 16, 29, ["-48", "1 to 16384"]),
+    ("resize: {size: [48, 48]}", "center_crop: {size: 0}", 16, 33, ["1 to 16384"]),
+    ("resize: {size: [48, 48]}", "random_crop: {size: -1}", 16, 33, ["-1", "1 to 16384"]),
+    ("resize: {size: [48, 48]}", "random_resized_crop: {size: [1, 0]}", 16, 45, ["1 to 16384"]),
     ("{size: 8}", "{size: 8, global: 8}", 10, None, ["global"]),
     ("    batch: {size: 8}\n", "", None, None, ["batch"]),
     ("feeds:", "feeds: [", None, None, []),
@@ -75,6 +80,15 @@ def p27_faults(folder):
     assert done.returncode == 78 and [(f["line"], f["column"]) for f in faults["faults"]] == [(3, 11), (4, 3)], faults
 
 
+def kernels_that_are_not_there(folder):
+    scene.pack_photos(folder, "in", scene.photos("imagenet-sample")[:10], 10)
+    path = folder / "config.yaml"
+    path.write_text(GOOD.format(folder=folder))
+    done = scene.ringfeed("serve", "-c", path, check=False, env={**os.environ, "RINGFEED_KERNELS": "mmx"})
+    assert done.returncode == 78, done
+    assert re.search(r'RINGFEED_KERNELS is "mmx", this CPU has c\b', done.stderr), done.stderr
+
+
 def p27_unreadable(folder):
     for command in ("check", "plan", "serve"):
         done = scene.ringfeed(command, "-c", folder / "nowhere.yaml", check=False)
@@ -105,4 +119,4 @@ def usage(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([p27_faults, p27_unreadable, check_opens_datasets, usage])
+    scene.main([p27_faults, p27_unreadable, kernels_that_are_not_there, check_opens_datasets, usage])
