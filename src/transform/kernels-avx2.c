@@ -7,69 +7,82 @@
  * inputs widened to 16 bits; one multiply-add with two hi, one with two lo, and (sum of hi << 11) + sum of
  * lo is the integer that Pillow sums up.
  *
- * Horizontal: eight outputs a vector, four in each half. Near: what four neighbours mix lies within 16
- * bytes, so one load a half and a byte shuffle for every two taps bring them into place. Far (scales past
- * about 4): sixteen inputs of one output at a time, and the partial sums of eight outputs added up at the end.
+ * Horizontal: each half of a vector holds 4, 2 or 1 outputs with two, four or eight inputs each a step, the
+ * more outputs the better; what they mix at a step must lie within 16 bytes, so that one load and one byte
+ * shuffle bring it into place. The partial sums of an output are added up at the end.
  *
- * Convert: by a formula where table.h has one for the field, else as the plain C.
+ * Convert: by a formula where table.h has one for the field, else as the plain C does.
  */
 #include "transform/kernels.h"
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
 enum {
-	WIDE = 32,	/* bytes of a vector */
-	BLOCK = 32,	/* outputs of four vectors, packed to one of bytes */
-	WINDOW = 16,	/* bytes a shuffle can pick from */
+	WIDE = 32,   /* bytes of a vector */
+	BLOCK = 32,  /* outputs packed to one vector of bytes */
+	WINDOW = 16, /* bytes a shuffle can pick from */
+	HALF_LANES = 4,
 	LOW_BITS = 11,
-	HALF = 1 << (TAPS_BITS - 1),
-	N_NEAR = 3,	/* near: vectors per eight outputs and two taps: indexes, hi, lo */
-	N_FAR = 2,	/* far: vectors per output and sixteen taps: hi, lo */
-	PAIRS_MAX = WINDOW / 2,
+	START = 1 << (TAPS_BITS - 1),
+	N_STEP = 3, /* vectors a step: indexes, hi, lo */
 };
 
-/* What weights of the horizontal pass begin with; behind it places, then vectors. */
+/* What weights of the horizontal pass begin with; behind it places, two a vector, then vectors. */
 struct form {
 	uint32_t n_blocks;
-	uint32_t n_steps; /* near: of two taps; far: of sixteen */
-	uint32_t is_near;
-	uint32_t pad[13];
+	uint32_t n_each;  /* outputs half a vector: 4, 2 or 1 */
+	uint32_t n_steps; /* of 8 / n_each taps */
+	uint32_t advance; /* inputs from step to step; 0: one load serves all steps */
+	uint32_t pad[12];
 };
 
-static const uint32_t *places_of(const struct form *f)
+static uint32_t *places_of(const struct form *f)
 {
-	return (const uint32_t *)(f + 1);
+	return (uint32_t *)(f + 1);
 }
 
-static const __m256i *vectors_of(const struct form *f)
+/* Vectors of a block, at a step. */
+static uint32_t block_vectors(uint32_t n_each)
 {
-	return (const __m256i *)(places_of(f) + (size_t)f->n_blocks * BLOCK);
+	return BLOCK / 2 / n_each;
+}
+
+static uint8_t *vectors_of(const struct form *f)
+{
+	return (uint8_t *)(places_of(f) + (size_t)f->n_blocks * 2 * block_vectors(f->n_each));
+}
+
+/* Do n outputs at a time stay within the window, with n_taps taps each? */
+static bool is_within(const struct taps *t, uint32_t n, uint32_t n_taps)
+{
+	for (uint32_t i = 0; i < t->n_out; i += n) {
+		const uint32_t last = i + n < t->n_out ? i + n - 1 : t->n_out - 1;
+
+		if (t->at[last] - t->at[i] + n_taps > WINDOW)
+			return false;
+	}
+	return true;
 }
 
 static struct form form_of(const struct taps *t)
 {
-	struct form f = {.n_blocks = (t->n_out + BLOCK - 1) / BLOCK, .n_steps = (t->n_taps + 1) / 2, .is_near = 1};
+	const uint32_t n_each = is_within(t, 4, 2) ? 4 : is_within(t, 2, 4) ? 2 : 1, n_taps = 2 * HALF_LANES / n_each;
+	const uint32_t n_steps = (t->n_taps + n_taps - 1) / n_taps;
 
-	for (uint32_t i = 0; i < t->n_out; i += 4) {
-		const uint32_t last = i + 4 < t->n_out ? i + 3 : t->n_out - 1;
-
-		if (t->at[last] - t->at[i] + t->n_taps > WINDOW)
-			f.is_near = 0;
-	}
-	if (!f.is_near)
-		f.n_steps = (t->n_taps + 15) / 16;
-	return f;
+	return (struct form){.n_blocks = (t->n_out + BLOCK - 1) / BLOCK, .n_each = n_each, .n_steps = n_steps,
+			     .advance = is_within(t, n_each, n_steps * n_taps) ? 0 : n_taps};
 }
 
 static size_t horizontal_bytes(const struct taps *t)
 {
 	const struct form f = form_of(t);
-	const size_t n_vectors = (size_t)f.n_blocks * f.n_steps * (f.is_near ? 4 * N_NEAR : BLOCK * N_FAR);
 
-	return (size_t)((const uint8_t *)vectors_of(&f) - (const uint8_t *)&f) + n_vectors * sizeof(__m256i);
+	return (size_t)(vectors_of(&f) - (uint8_t *)&f) +
+	       (size_t)f.n_blocks * block_vectors(f.n_each) * f.n_steps * N_STEP * WIDE;
 }
 
 INLINE void put_weight(int32_t w, int16_t *hi, int16_t *lo)
@@ -78,49 +91,27 @@ INLINE void put_weight(int32_t w, int16_t *hi, int16_t *lo)
 	*lo = (int16_t)(w & ((1 << LOW_BITS) - 1));
 }
 
-/* Output 16 h + 4 v + e of a block is element e of half h of vector v, so that packing puts them in order. */
-static void prepare_near(const struct taps *t, const struct form *f, uint32_t *places, uint8_t *vectors)
+/* One output's part of its vector, at every step. Outputs 16 h + 4 v … + 3 of a block lie in halves h of the
+ * vectors that make sum v, so that adding up and packing put them in order. */
+static void prepare_output(const struct taps *t, const struct form *f, uint32_t i)
 {
-	for (uint32_t i = 0; i < f->n_blocks * BLOCK; i++) {
-		const uint32_t b = i / BLOCK, v = i / 4 % 4, half = i % BLOCK / 16, e = i % 4;
-		const bool is_there = i < t->n_out;
-		uint32_t *place = &places[b * BLOCK + v * 2 + half];
+	const uint32_t n_taps = 2 * HALF_LANES / f->n_each, half = i % BLOCK / 16, part = i % f->n_each;
+	const uint32_t vector = i / BLOCK * block_vectors(f->n_each) + i % 16 / f->n_each;
+	uint32_t *place = places_of(f) + 2 * vector + half;
+	uint8_t *v = vectors_of(f) + (size_t)vector * f->n_steps * N_STEP * WIDE + half * WINDOW + part * 2 * n_taps;
+	const bool is_there = i < t->n_out;
 
-		if (e == 0)
-			*place = t->at[is_there ? i : t->n_out - 1];
-		for (uint32_t p = 0; p < f->n_steps; p++) {
-			uint8_t *to = vectors + (((size_t)b * 4 + v) * f->n_steps + p) * N_NEAR * WIDE + 16 * half + 4 * e;
-			int16_t hi[2] = {0}, lo[2] = {0};
-			const uint8_t from = (uint8_t)(is_there ? t->at[i] - *place + 2 * p : 0);
-			const uint8_t indexes[4] = {from, 0x80, (uint8_t)((from + 1) % WINDOW), 0x80};
+	if (part == 0)
+		*place = t->at[is_there ? i : t->n_out - 1];
+	for (uint32_t step = 0; step < f->n_steps; step++, v += N_STEP * WIDE) {
+		for (uint32_t k = 0; k < n_taps; k++) {
+			const uint32_t at = step * n_taps + k;
+			const int32_t w = is_there && at < t->n_taps ? t->weights[(size_t)i * t->n_taps + at] : 0;
+			const uint32_t from = (is_there ? t->at[i] - *place : 0) + (f->advance ? k : at);
+			const uint8_t index[2] = {(uint8_t)from, 0x80};
 
-			for (uint32_t k = 0; k < 2 && is_there && 2 * p + k < t->n_taps; k++)
-				put_weight(t->weights[(size_t)i * t->n_taps + 2 * p + k], &hi[k], &lo[k]);
-			memcpy(to, indexes, sizeof(indexes));
-			memcpy(to + WIDE, hi, sizeof(hi));
-			memcpy(to + 2 * WIDE, lo, sizeof(lo));
-		}
-	}
-}
-
-/* The outputs of a block in the order in which they are summed: by vector, half, element. */
-static uint32_t far_output(uint32_t n)
-{
-	return n % 8 / 4 * 16 + n / 8 * 4 + n % 4;
-}
-
-static void prepare_far(const struct taps *t, const struct form *f, uint32_t *places, uint8_t *vectors)
-{
-	for (uint32_t n = 0; n < f->n_blocks * BLOCK; n++) {
-		const uint32_t i = n / BLOCK * BLOCK + far_output(n % BLOCK);
-		const bool is_there = i < t->n_out;
-
-		places[n] = t->at[is_there ? i : t->n_out - 1];
-		for (uint32_t k = 0; k < f->n_steps * 16; k++) {
-			int16_t *to = (int16_t *)(vectors + ((size_t)n * f->n_steps + k / 16) * N_FAR * WIDE) + k % 16;
-			const int32_t w = is_there && k < t->n_taps ? t->weights[(size_t)i * t->n_taps + k] : 0;
-
-			put_weight(w, to, to + WIDE / 2);
+			memcpy(v + 2 * k, index, sizeof(index));
+			put_weight(w, (int16_t *)(v + WIDE) + k, (int16_t *)(v + 2 * WIDE) + k);
 		}
 	}
 }
@@ -128,24 +119,25 @@ static void prepare_far(const struct taps *t, const struct form *f, uint32_t *pl
 static void prepare_horizontal(const struct taps *t, void *weights)
 {
 	struct form *f = weights;
-	uint32_t *places = (uint32_t *)(f + 1);
 
 	*f = form_of(t);
-	if (f->is_near)
-		prepare_near(t, f, places, (uint8_t *)vectors_of(f));
-	else
-		prepare_far(t, f, places, (uint8_t *)vectors_of(f));
+	for (uint32_t i = 0; i < f->n_blocks * BLOCK; i++)
+		prepare_output(t, f, i);
 }
 
-/* The two sums of eight values to the values before holding. */
+/* The two sums to one. */
 INLINE __m256i join(__m256i hi, __m256i lo)
 {
-	return _mm256_srai_epi32(_mm256_add_epi32(_mm256_slli_epi32(hi, LOW_BITS), lo), TAPS_BITS);
+	return _mm256_add_epi32(_mm256_slli_epi32(hi, LOW_BITS), lo);
 }
 
-INLINE __m256i pack(const __m256i v[4])
+/* Four vectors of sums to held bytes, half by half. */
+INLINE __m256i settle(const __m256i s[4])
 {
-	return _mm256_packus_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+	const __m256i low = _mm256_packs_epi32(_mm256_srai_epi32(s[0], TAPS_BITS), _mm256_srai_epi32(s[1], TAPS_BITS));
+	const __m256i high = _mm256_packs_epi32(_mm256_srai_epi32(s[2], TAPS_BITS), _mm256_srai_epi32(s[3], TAPS_BITS));
+
+	return _mm256_packus_epi16(low, high);
 }
 
 INLINE void store_some(uint8_t *at, size_t n, __m256i v)
@@ -156,84 +148,67 @@ INLINE void store_some(uint8_t *at, size_t n, __m256i v)
 		_mm_storeu_si128((__m128i *)at, _mm256_castsi256_si128(v));
 }
 
-/* Eight outputs of one plane. */
-INLINE __m256i mix_near(const uint32_t *places, const __m256i *w, uint32_t n_pairs, const uint8_t *in)
+INLINE __m256i load_halves(const uint8_t *in, const uint32_t *places)
 {
-	const __m256i bytes = _mm256_inserti128_si256(
-		_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(in + places[0]))),
-		_mm_loadu_si128((const __m128i *)(in + places[1])), 1);
-	__m256i hi = _mm256_setzero_si256(), lo = _mm256_set1_epi32(HALF);
+	return _mm256_loadu2_m128i((const __m128i *)(in + places[1]), (const __m128i *)(in + places[0]));
+}
 
-	for (uint32_t p = 0; p < n_pairs; p++) {
-		const __m256i taps = _mm256_shuffle_epi8(bytes, w[p * N_NEAR]);
+/* The sums of one vector; lanes begin with start. */
+INLINE __m256i mix(const uint32_t *places, const __m256i *w, uint32_t n_steps, uint32_t advance, const uint8_t *in,
+		   __m256i start)
+{
+	__m256i hi = _mm256_setzero_si256(), lo = start, bytes = load_halves(in, places);
 
-		hi = _mm256_add_epi32(hi, _mm256_madd_epi16(taps, w[p * N_NEAR + 1]));
-		lo = _mm256_add_epi32(lo, _mm256_madd_epi16(taps, w[p * N_NEAR + 2]));
+	for (uint32_t k = 0; k < n_steps; k++, w += N_STEP) {
+		__m256i taps;
+
+		if (advance && k)
+			bytes = load_halves(in + k * advance, places);
+		taps = _mm256_shuffle_epi8(bytes, w[0]);
+		hi = _mm256_add_epi32(hi, _mm256_madd_epi16(taps, w[1]));
+		lo = _mm256_add_epi32(lo, _mm256_madd_epi16(taps, w[2]));
 	}
 	return join(hi, lo);
 }
 
-/* n_pairs is a constant wherever this is inlined, but for the last. */
-INLINE void near(const struct form *f, uint32_t n_pairs, uint32_t n_out, struct row in, struct row_room out)
+/* Four outputs in each half. n_each is a constant where this is inlined. */
+INLINE __m256i mix_outputs(uint32_t n_each, const uint32_t *places, const __m256i *w, uint32_t n_steps,
+			   uint32_t advance, const uint8_t *in)
 {
-	const __m256i *w = vectors_of(f);
+	const uint32_t n_vectors = 4 / n_each;
+	const __m256i start = n_each == 4   ? _mm256_set1_epi32(START)
+			      : n_each == 2 ? _mm256_set1_epi64x(START)
+					    : _mm256_setr_epi32(START, 0, 0, 0, START, 0, 0, 0);
+	__m256i s[4];
 
-	for (uint32_t b = 0; b < f->n_blocks; b++, w += 4 * n_pairs * N_NEAR) {
-		const uint32_t *places = places_of(f) + (size_t)b * BLOCK;
+	for (uint32_t v = 0; v < n_vectors; v++)
+		s[v] = mix(places + 2 * v, w + v * n_steps * N_STEP, n_steps, advance, in, start);
+	if (n_each == 4)
+		return s[0];
+	if (n_each == 2)
+		return _mm256_hadd_epi32(s[0], s[1]);
+	return _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
+}
 
+/* A row; all but out are constants where this is inlined for small scales. */
+INLINE void mix_row(const struct form *f, uint32_t n_each, uint32_t n_steps, uint32_t advance, uint32_t n_out,
+		    struct row in, struct row_room out)
+{
+	const uint32_t n_vectors = 4 / n_each;
+	const __m256i *w = (const __m256i *)vectors_of(f);
+	const uint32_t *places = places_of(f);
+
+	for (uint32_t x = 0; x < n_out; x += BLOCK) {
 		for (unsigned c = 0; c < 3; c++) {
-			__m256i v[4];
+			__m256i s[4];
 
-			for (unsigned k = 0; k < 4; k++)
-				v[k] = mix_near(places + 2 * k, w + k * n_pairs * N_NEAR, n_pairs,
-						in.at + c * in.stride);
-			store_some(out.at + c * out.stride + (size_t)b * BLOCK, n_out - b * BLOCK, pack(v));
+			for (uint32_t v = 0; v < 4; v++)
+				s[v] = mix_outputs(n_each, places + 2 * v * n_vectors, w + v * n_vectors * n_steps * N_STEP,
+						   n_steps, advance, in.at + c * in.stride);
+			store_some(out.at + c * out.stride + x, n_out - x, settle(s));
 		}
-	}
-}
-
-/* Eight partial sums of one output of one plane. */
-INLINE void mix_far(const __m256i *w, uint32_t n_steps, const uint8_t *in, __m256i *ret)
-{
-	__m256i hi = _mm256_setzero_si256(), lo = hi;
-
-	for (uint32_t k = 0; k < n_steps; k++) {
-		const __m256i taps = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(in + 16 * k)));
-
-		hi = _mm256_add_epi32(hi, _mm256_madd_epi16(taps, w[k * N_FAR]));
-		lo = _mm256_add_epi32(lo, _mm256_madd_epi16(taps, w[k * N_FAR + 1]));
-	}
-	*ret = _mm256_add_epi32(_mm256_slli_epi32(hi, LOW_BITS), lo);
-}
-
-/* The sums of eight vectors, in order. */
-INLINE __m256i add_up(const __m256i s[8])
-{
-	const __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
-	const __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(s[4], s[5]), _mm256_hadd_epi32(s[6], s[7]));
-
-	return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
-}
-
-static void far(const struct form *f, uint32_t n_out, struct row in, struct row_room out)
-{
-	const size_t n_output = (size_t)f->n_steps * N_FAR;
-
-	for (uint32_t b = 0; b < f->n_blocks; b++) {
-		for (unsigned c = 0; c < 3; c++) {
-			const uint8_t *plane = in.at + c * in.stride;
-			__m256i v[4], s[8];
-
-			for (uint32_t n = 0; n < BLOCK; n++) {
-				const size_t at = (size_t)b * BLOCK + n;
-
-				mix_far(vectors_of(f) + at * n_output, f->n_steps, plane + places_of(f)[at], &s[n % 8]);
-				if (n % 8 == 7)
-					v[n / 8] = _mm256_srai_epi32(
-						_mm256_add_epi32(add_up(s), _mm256_set1_epi32(HALF)), TAPS_BITS);
-			}
-			store_some(out.at + c * out.stride + (size_t)b * BLOCK, n_out - b * BLOCK, pack(v));
-		}
+		w += 4 * n_vectors * n_steps * N_STEP;
+		places += 2 * 4 * n_vectors;
 	}
 }
 
@@ -241,16 +216,18 @@ static void horizontal(const struct taps *t, const void *weights, struct row in,
 {
 	const struct form *f = weights;
 
-	if (!f->is_near)
-		far(f, t->n_out, in, out);
-	else if (f->n_steps == 1)
-		near(f, 1, t->n_out, in, out);
-	else if (f->n_steps == 2)
-		near(f, 2, t->n_out, in, out);
-	else if (f->n_steps == 3)
-		near(f, 3, t->n_out, in, out);
+	if (f->n_each == 4 && !f->advance && f->n_steps == 1)
+		mix_row(f, 4, 1, 0, t->n_out, in, out);
+	else if (f->n_each == 4 && !f->advance && f->n_steps == 2)
+		mix_row(f, 4, 2, 0, t->n_out, in, out);
+	else if (f->n_each == 4 && !f->advance && f->n_steps == 3)
+		mix_row(f, 4, 3, 0, t->n_out, in, out);
+	else if (f->n_each == 4)
+		mix_row(f, 4, f->n_steps, f->advance, t->n_out, in, out);
+	else if (f->n_each == 2)
+		mix_row(f, 2, f->n_steps, f->advance, t->n_out, in, out);
 	else
-		near(f, f->n_steps, t->n_out, in, out);
+		mix_row(f, 1, f->n_steps, f->advance, t->n_out, in, out);
 }
 
 static size_t vertical_bytes(const struct taps *t)
@@ -283,7 +260,7 @@ INLINE void mix_rows(const int32_t *w, uint32_t n_taps, const uint8_t *const *ro
 
 		for (unsigned j = 0; j < 4; j++) {
 			hi[j] = zero;
-			lo[j] = _mm256_set1_epi32(HALF);
+			lo[j] = _mm256_set1_epi32(START);
 		}
 		for (uint32_t k = 0; k < n_taps; k += 2) {
 			const uint8_t *second = rows[k + 1 < n_taps ? k + 1 : k]; /* any: its weight is 0 */
@@ -300,7 +277,7 @@ INLINE void mix_rows(const int32_t *w, uint32_t n_taps, const uint8_t *const *ro
 		}
 		for (unsigned j = 0; j < 4; j++)
 			v[j] = join(hi[j], lo[j]);
-		_mm256_storeu_si256((__m256i *)(out + x), pack(v));
+		_mm256_storeu_si256((__m256i *)(out + x), settle(v));
 	}
 }
 
@@ -472,6 +449,31 @@ INLINE void turns(const struct value_table *t, enum value_form form, enum dtype 
 	}
 }
 
+static void planes8(struct row in, const struct row_target *to)
+{
+	for (unsigned c = 0; c < 3; c++) {
+		uint8_t *out = (uint8_t *)to->at + c * to->plane;
+
+		for (uint32_t x = 0; x + 8 <= to->width; x += 8) {
+			const uint64_t v = load8(in.at + c * in.stride, to, x);
+
+			memcpy(out + x, &v, sizeof(v));
+		}
+	}
+}
+
+static void turns8(struct row in, const struct row_target *to)
+{
+	for (uint32_t x = 0; x + 8 <= to->width; x += 8) {
+		uint8_t *out = (uint8_t *)to->at + 3 * (size_t)x;
+		__m128i v[2];
+
+		interleave(load8(in.at, to, x), load8(in.at + in.stride, to, x), load8(in.at + 2 * in.stride, to, x), v);
+		_mm_storeu_si128((__m128i *)out, v[0]);
+		_mm_storel_epi64((__m128i *)(out + 16), v[1]);
+	}
+}
+
 /* The pixels from x on, one by one. */
 static void look_up_rest(const struct value_table *t, struct row in, const struct row_target *to, uint32_t x)
 {
@@ -494,11 +496,23 @@ INLINE void convert_as(const struct value_table *t, enum value_form form, enum d
 	look_up_rest(t, in, to, to->width / 8 * 8);
 }
 
+/* Bytes stay what they are. */
+static void convert8(const struct value_table *t, struct row in, const struct row_target *to)
+{
+	if (to->plane)
+		planes8(in, to);
+	else
+		turns8(in, to);
+	look_up_rest(t, in, to, to->width / 8 * 8);
+}
+
 static void convert(const struct value_table *t, struct row in, const struct row_target *to)
 {
 	const enum value_form form = t->formula.form;
 
-	if (form == FORM_FMA && t->dtype == DTYPE_float32)
+	if (t->dtype == DTYPE_uint8)
+		convert8(t, in, to);
+	else if (form == FORM_FMA && t->dtype == DTYPE_float32)
 		convert_as(t, FORM_FMA, DTYPE_float32, in, to);
 	else if (form == FORM_FMA && t->dtype == DTYPE_float16)
 		convert_as(t, FORM_FMA, DTYPE_float16, in, to);

@@ -8,74 +8,87 @@
  * again, plus that with c0 is, modulo 2^32, the integer that Pillow sums up. The sum begins with 32, which
  * the two shifts make the 2^21 that rounds.
  *
- * Horizontal: sixteen outputs a vector. Near: what they mix lies within 64 bytes, so one load and one
- * byte permutation bring every lane its four inputs. Far (scales past about 3.5): each 128-bit quarter
- * loads sixteen inputs of one output, and four such partial sums are added up at the end.
+ * Horizontal: a vector holds 16 outputs with four inputs each a step, or 8 with eight, where what they mix
+ * at a step lies within 64 bytes, so that one load and one byte permutation bring it into place. Larger
+ * scales (past about 8): four outputs with sixteen inputs, each quarter loaded from where its output's
+ * inputs begin. The partial sums of an output are added up at the end.
  *
  * Convert: 256-entry tables of bytes held in registers, a permutation for each quarter of a table.
  */
 #include "transform/kernels.h"
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
 enum {
-	GROUP = 16,	    /* outputs of a vector */
-	WINDOW = 64,	    /* bytes a permutation can pick from */
-	QUADS_MAX = WINDOW / 4,
+	WINDOW = 64, /* bytes of a vector, and that a permutation can pick from */
+	LANES = 16,  /* sums of a vector */
+	QUARTERS = 4,
 	START = 1 << (TAPS_BITS - 1 - 16),
-	N_NEAR = 4,	    /* near: vectors per group and four taps: indexes, c2, c1, c0 */
-	N_FAR = 3,	    /* far: vectors per four outputs and sixteen taps: c2, c1, c0 */
 };
 
 /* What weights of the horizontal pass begin with; behind it places, then vectors. */
 struct form {
-	uint32_t n_groups;
-	uint32_t n_steps; /* near: of four taps; far: of sixteen */
-	uint32_t is_near;
-	uint32_t pad[13];
+	uint32_t n_groups;   /* of LANES outputs */
+	uint32_t n_each;     /* outputs a vector: LANES, LANES / 2, or QUARTERS */
+	uint32_t n_steps;    /* of WINDOW / n_each taps */
+	uint32_t n_parts;    /* vectors a step: indexes unless there are four outputs, c2, c1, c0 */
+	uint32_t n_places;   /* per group: one for each vector, or each output where there are four */
+	uint32_t pad[11];
 };
 
-static uint32_t round_up(uint32_t n, uint32_t to)
+static uint32_t *places_of(const struct form *f)
 {
-	return (n + to - 1) / to * to;
+	return (uint32_t *)(f + 1);
 }
 
-static const uint32_t *places_of(const struct form *f)
+static __m512i *vectors_of(const struct form *f)
 {
-	return (const uint32_t *)(f + 1);
+	return (__m512i *)(places_of(f) + (f->n_groups * f->n_places + LANES - 1) / LANES * LANES);
 }
 
-static const __m512i *vectors_of(const struct form *f)
+/* Do n outputs at a time stay within the window at every step? */
+static bool is_within(const struct taps *t, uint32_t n)
 {
-	const uint32_t n_places = f->is_near ? round_up(f->n_groups, GROUP) : f->n_groups * GROUP;
+	for (uint32_t i = 0; i < t->n_out; i += n) {
+		const uint32_t last = i + n < t->n_out ? i + n - 1 : t->n_out - 1;
 
-	return (const __m512i *)(places_of(f) + n_places);
+		if (t->at[last] - t->at[i] + WINDOW / n > WINDOW)
+			return false;
+	}
+	return true;
 }
 
 static struct form form_of(const struct taps *t)
 {
-	struct form f = {.n_groups = (t->n_out + GROUP - 1) / GROUP, .n_steps = (t->n_taps + 3) / 4, .is_near = 1};
+	struct form f = {.n_groups = (t->n_out + LANES - 1) / LANES, .n_each = QUARTERS, .n_parts = 3, .n_places = LANES};
 
-	for (uint32_t i = 0; i < t->n_out; i += GROUP) {
-		const uint32_t last = i + GROUP < t->n_out ? i + GROUP - 1 : t->n_out - 1;
-
-		if (t->at[last] - t->at[i] + t->n_taps > WINDOW)
-			f.is_near = 0;
+	if (is_within(t, LANES))
+		f.n_each = LANES;
+	else if (is_within(t, LANES / 2))
+		f.n_each = LANES / 2;
+	if (f.n_each != QUARTERS) {
+		f.n_places = LANES / f.n_each;
+		f.n_parts = 4;
 	}
-	if (!f.is_near)
-		f.n_steps = (t->n_taps + GROUP - 1) / GROUP;
+	f.n_steps = (t->n_taps + WINDOW / f.n_each - 1) / (WINDOW / f.n_each);
 	return f;
+}
+
+/* Vectors of sixteen outputs. */
+static size_t group_vectors(const struct form *f)
+{
+	return (size_t)(LANES / f->n_each) * f->n_steps * f->n_parts;
 }
 
 static size_t horizontal_bytes(const struct taps *t)
 {
 	const struct form f = form_of(t);
-	const size_t n_vectors = (size_t)f.n_groups * f.n_steps * (f.is_near ? N_NEAR : 4 * N_FAR);
 
-	return (size_t)((const uint8_t *)vectors_of(&f) - (const uint8_t *)&f) + n_vectors * sizeof(__m512i);
+	return (size_t)((uint8_t *)vectors_of(&f) - (uint8_t *)&f) + f.n_groups * group_vectors(&f) * sizeof(__m512i);
 }
 
 /* Digit 0, 1 or 2 of four weights, of which n are there. */
@@ -90,54 +103,45 @@ INLINE void put_digits(const int32_t *weights, uint32_t n, uint8_t *c2, uint8_t 
 	}
 }
 
-static void prepare_near(const struct taps *t, const struct form *f, uint32_t *places, uint8_t *vectors)
+/* One output's part of its vector, at every step. Where four outputs share a vector, output i is quarter
+ * i / 4 % 4 of vector i % 4, which is how add_up() puts them in order. */
+static void prepare_output(const struct taps *t, const struct form *f, uint32_t i)
 {
-	for (uint32_t i = 0; i < f->n_groups * GROUP; i++) {
-		const uint32_t g = i / GROUP, lane = i % GROUP;
+	const bool is_far = f->n_each == QUARTERS;
+	const uint32_t n_taps = WINDOW / f->n_each, lane = i % LANES;
+	const uint32_t vector = is_far ? lane % 4 : lane / f->n_each, part = is_far ? lane / 4 : lane % f->n_each;
+	uint32_t *place = places_of(f) + i / LANES * f->n_places + (is_far ? vector * 4 + part : vector);
+	uint8_t *v = (uint8_t *)(vectors_of(f) + i / LANES * group_vectors(f) + (size_t)vector * f->n_steps * f->n_parts);
+	const bool is_there = i < t->n_out;
 
-		if (lane == 0)
-			places[g] = t->at[i];
-		for (uint32_t q = 0; q < f->n_steps; q++) {
-			uint8_t *v = vectors + ((size_t)g * f->n_steps + q) * N_NEAR * WINDOW + 4 * lane;
-			const bool is_there = i < t->n_out;
-			const uint32_t from = is_there ? t->at[i] - places[g] + 4 * q : 0;
-			const uint32_t index = 0x03020100 + 0x01010101 * (from & (WINDOW - 1));
+	if (is_far || part == 0)
+		*place = t->at[is_there ? i : t->n_out - 1];
+	for (uint32_t step = 0; step < f->n_steps; step++) {
+		if (!is_far) {
+			for (uint32_t k = 0; k < n_taps; k += 4) {
+				const uint32_t indexes = 0x03020100 + 0x01010101 * (is_there ? t->at[i] - *place + k : 0);
 
-			memcpy(v, &index, sizeof(index));
-			put_digits(t->weights + (size_t)i * t->n_taps + 4 * q, is_there ? t->n_taps - 4 * q : 0,
-				   v + WINDOW, v + 2 * WINDOW, v + 3 * WINDOW);
+				memcpy(v + part * n_taps + k, &indexes, sizeof(indexes));
+			}
+			v += WINDOW;
 		}
-	}
-}
+		for (uint32_t k = 0; k < n_taps; k += 4) {
+			const uint32_t at = step * n_taps + k, n_left = is_there && at < t->n_taps ? t->n_taps - at : 0;
+			uint8_t *to = v + part * n_taps + k;
 
-/* Output i is lane i / 4 % 4 of vector i % 4, which is how the sums come out in order. */
-static void prepare_far(const struct taps *t, const struct form *f, uint32_t *places, uint8_t *vectors)
-{
-	for (uint32_t i = 0; i < f->n_groups * GROUP; i++) {
-		const uint32_t g = i / GROUP, sub = i % 4, lane = i % GROUP / 4;
-		const bool is_there = i < t->n_out;
-
-		places[g * GROUP + sub * 4 + lane] = t->at[is_there ? i : t->n_out - 1];
-		for (uint32_t k = 0; k < f->n_steps * 16; k += 4) {
-			uint8_t *v = vectors + (((size_t)g * 4 + sub) * f->n_steps + k / 16) * N_FAR * WINDOW +
-				     16 * lane + k % 16;
-
-			put_digits(t->weights + (size_t)i * t->n_taps + k,
-				   is_there && k < t->n_taps ? t->n_taps - k : 0, v, v + WINDOW, v + 2 * WINDOW);
+			put_digits(t->weights + (size_t)i * t->n_taps + at, n_left, to, to + WINDOW, to + 2 * WINDOW);
 		}
+		v += 3 * WINDOW;
 	}
 }
 
 static void prepare_horizontal(const struct taps *t, void *weights)
 {
 	struct form *f = weights;
-	uint32_t *places = (uint32_t *)(f + 1);
 
 	*f = form_of(t);
-	if (f->is_near)
-		prepare_near(t, f, places, (uint8_t *)vectors_of(f));
-	else
-		prepare_far(t, f, places, (uint8_t *)vectors_of(f));
+	for (uint32_t i = 0; i < f->n_groups * LANES; i++)
+		prepare_output(t, f, i);
 }
 
 /* Four vectors of sixteen sums each, in order, to 64 held bytes. */
@@ -150,7 +154,7 @@ INLINE __m512i settle(const __m512i s[4])
 	return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
 }
 
-INLINE void store_group(const struct row_room out, uint32_t x, uint32_t n_left, __m512i s[3][4])
+INLINE void store_outputs(const struct row_room out, uint32_t x, uint32_t n_left, __m512i s[3][4])
 {
 	const __mmask64 mask = n_left >= WINDOW ? ~0ull : (1ull << n_left) - 1;
 
@@ -158,108 +162,116 @@ INLINE void store_group(const struct row_room out, uint32_t x, uint32_t n_left, 
 		_mm512_mask_storeu_epi8(out.at + c * out.stride + x, mask, settle(s[c]));
 }
 
-/* Sixteen outputs of each plane. */
-INLINE void mix_near(const __m512i *w, uint32_t n_quads, const uint8_t *in, size_t stride, unsigned g, __m512i s[3][4])
+/* The sums of one vector, of each plane; one step, one lane an output. */
+INLINE void mix_once(const __m512i *w, const uint8_t *in, size_t stride, __m512i ret[3])
 {
 	for (unsigned c = 0; c < 3; c++) {
-		const __m512i bytes = _mm512_loadu_si512(in + c * stride);
-		__m512i sum = _mm512_set1_epi32(START), taps[QUADS_MAX];
+		const __m512i taps = _mm512_permutexvar_epi8(w[0], _mm512_loadu_si512(in + c * stride));
+		__m512i sum = _mm512_slli_epi32(_mm512_dpbusd_epi32(_mm512_set1_epi32(START), taps, w[1]), 8);
 
-		for (uint32_t q = 0; q < n_quads; q++) {
-			taps[q] = _mm512_permutexvar_epi8(w[q * N_NEAR], bytes);
-			sum = _mm512_dpbusd_epi32(sum, taps[q], w[q * N_NEAR + 1]);
+		sum = _mm512_slli_epi32(_mm512_dpbusd_epi32(sum, taps, w[2]), 8);
+		ret[c] = _mm512_dpbusd_epi32(sum, taps, w[3]);
+	}
+}
+
+/* Sixteen bytes from each of four places. */
+INLINE __m512i gather(const uint8_t *in, const uint32_t *places)
+{
+	const __m256i low = _mm256_loadu2_m128i((const __m128i *)(in + places[1]), (const __m128i *)(in + places[0]));
+	const __m256i high = _mm256_loadu2_m128i((const __m128i *)(in + places[3]), (const __m128i *)(in + places[2]));
+
+	return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+/* The sums of one vector, of each plane; start is what lanes begin with. */
+INLINE void mix(const __m512i *w, uint32_t n_each, uint32_t n_steps, const uint32_t *places, struct row in,
+		__m512i start, __m512i ret[3])
+{
+	const uint32_t n_taps = WINDOW / n_each;
+	__m512i sums[3][3];
+
+	for (unsigned c = 0; c < 3; c++) {
+		sums[c][0] = start;
+		sums[c][1] = sums[c][2] = _mm512_setzero_si512();
+	}
+	for (uint32_t k = 0; k < n_steps; k++, in.at += n_taps) {
+		const __m512i *digits = n_each == QUARTERS ? w : w + 1;
+
+		for (unsigned c = 0; c < 3; c++) {
+			const uint8_t *plane = in.at + c * in.stride;
+			const __m512i taps = n_each == QUARTERS ? gather(plane, places)
+						: _mm512_permutexvar_epi8(w[0], _mm512_loadu_si512(plane + *places));
+
+			for (unsigned d = 0; d < 3; d++)
+				sums[c][d] = _mm512_dpbusd_epi32(sums[c][d], taps, digits[d]);
 		}
-		sum = _mm512_slli_epi32(sum, 8);
-		for (uint32_t q = 0; q < n_quads; q++)
-			sum = _mm512_dpbusd_epi32(sum, taps[q], w[q * N_NEAR + 2]);
-		sum = _mm512_slli_epi32(sum, 8);
-		for (uint32_t q = 0; q < n_quads; q++)
-			sum = _mm512_dpbusd_epi32(sum, taps[q], w[q * N_NEAR + 3]);
-		s[c][g] = sum;
+		w = digits + 3;
+	}
+	for (unsigned c = 0; c < 3; c++) {
+		const __m512i upper = _mm512_add_epi32(_mm512_slli_epi32(sums[c][0], 8), sums[c][1]);
+
+		ret[c] = _mm512_add_epi32(_mm512_slli_epi32(upper, 8), sums[c][2]);
 	}
 }
 
-/* n_quads is a constant wherever this is inlined, but for the last. */
-INLINE void near(const struct form *f, uint32_t n_quads, uint32_t n_out, struct row in, struct row_room out)
+/* Sums of neighbouring lanes of both, those of a first. */
+INLINE __m512i add_pairs(__m512i a, __m512i b)
 {
-	const uint32_t *places = places_of(f);
-	const __m512i *w = vectors_of(f);
-	__m512i s[3][4];
-	uint32_t i = 0;
+	const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+	const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
 
-	for (; i + 4 <= f->n_groups; i += 4) {
-		for (unsigned g = 0; g < 4; g++, w += n_quads * N_NEAR)
-			mix_near(w, n_quads, in.at + places[i + g], in.stride, g, s);
-		store_group(out, i * GROUP, n_out - i * GROUP, s);
-	}
-	if (i == f->n_groups)
-		return;
-	for (unsigned g = 0; g < 4; g++) {
-		const uint32_t from = i + g < f->n_groups ? g : f->n_groups - i - 1; /* the last again: not stored */
-
-		mix_near(w + from * n_quads * N_NEAR, n_quads, in.at + places[i + from], in.stride, g, s);
-	}
-	store_group(out, i * GROUP, n_out - i * GROUP, s);
+	return _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b));
 }
 
-INLINE __m512i gather(const uint8_t *in, const uint32_t *places, uint32_t from)
+/* Four partial sums a quarter, of four vectors: lane 4q + v is the sum of quarter q of vector v. */
+INLINE __m512i add_up(__m512i s0, __m512i s1, __m512i s2, __m512i s3)
 {
-	const __m128i *at[4];
-
-	for (unsigned lane = 0; lane < 4; lane++)
-		at[lane] = (const __m128i *)(in + places[lane] + from);
-	return _mm512_inserti64x4(
-		_mm512_castsi256_si512(_mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(at[0])),
-							      _mm_loadu_si128(at[1]), 1)),
-		_mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(at[2])), _mm_loadu_si128(at[3]), 1), 1);
-}
-
-/* Four partial sums a quarter, of four vectors, to sixteen sums. */
-INLINE __m512i add_up(const __m512i s[4])
-{
-	const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(s[0], s[1]), _mm512_unpackhi_epi32(s[0], s[1]));
-	const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(s[2], s[3]), _mm512_unpackhi_epi32(s[2], s[3]));
+	const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(s0, s1), _mm512_unpackhi_epi32(s0, s1));
+	const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(s2, s3), _mm512_unpackhi_epi32(s2, s3));
 
 	return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 
-/* Sixteen outputs of each plane. */
-static void mix_far(const uint32_t *places, const __m512i *w, uint32_t n_steps, struct row in, unsigned g, __m512i s[3][4])
+/* Sixteen outputs of each plane. n_each is a constant where this is inlined. */
+INLINE void mix_lanes(const struct form *f, uint32_t n_each, uint32_t n_steps, uint32_t group, struct row in,
+		      __m512i ret[3])
 {
-	__m512i parts[3][4];
+	const uint32_t n_vectors = LANES / n_each, n_parts = n_each == QUARTERS ? 3 : 4;
+	const uint32_t n_places = n_each == QUARTERS ? LANES : n_vectors;
+	const __m512i *w = vectors_of(f) + (size_t)group * n_vectors * n_steps * n_parts;
+	const uint32_t *places = places_of(f) + group * n_places;
+	const __m512i start = _mm512_maskz_set1_epi32((__mmask16)(n_each == LANES ? 0xffff : n_each == QUARTERS ? 0x1111
+								 : 0x5555), START);
+	__m512i parts[4][3];
 
-	for (unsigned sub = 0; sub < 4; sub++) {
-		__m512i sums[3][3] = {0};
-
-		for (uint32_t k = 0; k < n_steps; k++, w += N_FAR) {
-			for (unsigned c = 0; c < 3; c++) {
-				const __m512i taps = gather(in.at + c * in.stride, places + 4 * sub, 16 * k);
-
-				sums[c][0] = _mm512_dpbusd_epi32(sums[c][0], taps, w[0]);
-				sums[c][1] = _mm512_dpbusd_epi32(sums[c][1], taps, w[1]);
-				sums[c][2] = _mm512_dpbusd_epi32(sums[c][2], taps, w[2]);
-			}
-		}
-		for (unsigned c = 0; c < 3; c++) {
-			const __m512i upper = _mm512_add_epi32(_mm512_slli_epi32(sums[c][0], 8), sums[c][1]);
-
-			parts[c][sub] = _mm512_add_epi32(_mm512_slli_epi32(upper, 8), sums[c][2]);
-		}
+	if (n_each == LANES && n_steps == 1) {
+		mix_once(w, in.at + *places, in.stride, ret);
+		return;
+	}
+	for (uint32_t v = 0; v < n_vectors; v++) {
+		mix(w, n_each, n_steps, places, in, start, parts[v]);
+		w += n_steps * n_parts;
+		places += n_places / n_vectors;
 	}
 	for (unsigned c = 0; c < 3; c++)
-		s[c][g] = _mm512_add_epi32(add_up(parts[c]), _mm512_set1_epi32(START << 16));
+		ret[c] = n_each == LANES      ? parts[0][c]
+			 : n_each == QUARTERS ? add_up(parts[0][c], parts[1][c], parts[2][c], parts[3][c])
+					      : add_pairs(parts[0][c], parts[1][c]);
 }
 
-static void far(const struct form *f, uint32_t n_out, struct row in, struct row_room out)
+/* n_each and, but for the largest, n_steps are constants where this is inlined. */
+INLINE void mix_row(const struct form *f, uint32_t n_each, uint32_t n_steps, uint32_t n_out, struct row in,
+		    struct row_room out)
 {
-	const size_t n_group = (size_t)f->n_steps * 4 * N_FAR;
-	__m512i s[3][4];
+	const uint32_t n_groups = (n_out + LANES - 1) / LANES;
+	__m512i sums[3], block[3][4] = {0};
 
-	memset(s, 0, sizeof(s));
-	for (uint32_t i = 0; i < f->n_groups; i++) {
-		mix_far(places_of(f) + i * GROUP, vectors_of(f) + i * n_group, f->n_steps, in, i % 4, s);
-		if (i % 4 == 3 || i + 1 == f->n_groups)
-			store_group(out, i / 4 * WINDOW, n_out - i / 4 * WINDOW, s);
+	for (uint32_t g = 0; g < n_groups; g++) {
+		mix_lanes(f, n_each, n_steps, g, in, sums);
+		for (unsigned c = 0; c < 3; c++)
+			block[c][g % 4] = sums[c];
+		if (g % 4 == 3 || g + 1 == n_groups)
+			store_outputs(out, g / 4 * WINDOW, n_out - g / 4 * WINDOW, block);
 	}
 }
 
@@ -267,16 +279,18 @@ static void horizontal(const struct taps *t, const void *weights, struct row in,
 {
 	const struct form *f = weights;
 
-	if (!f->is_near)
-		far(f, t->n_out, in, out);
-	else if (f->n_steps == 1)
-		near(f, 1, t->n_out, in, out);
-	else if (f->n_steps == 2)
-		near(f, 2, t->n_out, in, out);
-	else if (f->n_steps == 3)
-		near(f, 3, t->n_out, in, out);
+	if (f->n_each == 16 && f->n_steps == 1)
+		mix_row(f, 16, 1, t->n_out, in, out);
+	else if (f->n_each == 16 && f->n_steps == 2)
+		mix_row(f, 16, 2, t->n_out, in, out);
+	else if (f->n_each == 16)
+		mix_row(f, 16, f->n_steps, t->n_out, in, out);
+	else if (f->n_each == 8 && f->n_steps == 2)
+		mix_row(f, 8, 2, t->n_out, in, out);
+	else if (f->n_each == 8)
+		mix_row(f, 8, f->n_steps, t->n_out, in, out);
 	else
-		near(f, f->n_steps, t->n_out, in, out);
+		mix_row(f, QUARTERS, f->n_steps, t->n_out, in, out);
 }
 
 static size_t vertical_bytes(const struct taps *t)

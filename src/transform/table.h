@@ -36,7 +36,7 @@ struct value_formula {
 struct value_table {
 	enum dtype dtype;
 	unsigned n_value; /* bytes of a value */
-	uint8_t to8[3][256];
+	uint8_t to8[3][256]; /* each value itself */
 	uint16_t to16[3][256];
 	uint32_t to32[3][256];
 	/* The same, one byte of each value apart: bytes[c][k][v] is byte k of what v becomes. */
