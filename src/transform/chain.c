@@ -50,7 +50,8 @@ static void write_row(struct chain *c, struct row in)
 {
 	c->setup->kernels->convert(c->setup->table, in, &c->target);
 	c->target.at = (uint8_t *)c->target.at + c->n_row;
-	c->n_rows_done++;
+	if (++c->n_rows_done == c->plan->height)
+		c->setup->kernels->finish();
 }
 
 /* Columns of one row of a window: what of the input shows, mirrored or not, in a field of fill. */

@@ -360,6 +360,23 @@ static struct constants constants_of(const struct value_formula *f, unsigned pha
 				  _mm256_loadu_ps(v[3]), _mm256_loadu_ps(v[4])};
 }
 
+/* Past the cache: a slot is read by another process, later, and is larger than the cache. */
+INLINE void store_wide(uint8_t *at, __m256i v)
+{
+	if ((uintptr_t)at % 32 == 0)
+		_mm256_stream_si256((__m256i *)at, v);
+	else
+		_mm256_storeu_si256((__m256i *)at, v);
+}
+
+INLINE void store_narrow(uint8_t *at, __m128i v)
+{
+	if ((uintptr_t)at % 16 == 0)
+		_mm_stream_si128((__m128i *)at, v);
+	else
+		_mm_storeu_si128((__m128i *)at, v);
+}
+
 /* form and dtype are constants wherever this is inlined. */
 INLINE void store_values(__m128i bytes, const struct value_formula *f, const struct constants *k, enum value_form form,
 			 enum dtype dtype, uint8_t *out)
@@ -379,17 +396,16 @@ INLINE void store_values(__m128i bytes, const struct value_formula *f, const str
 		x = _mm256_fmadd_ps(_mm256_fnmadd_ps(x, k->std, y), k->up_std, x);
 	}
 	if (dtype == DTYPE_float32) {
-		_mm256_storeu_ps((float *)out, x);
+		store_wide(out, _mm256_castps_si256(x));
 	} else if (dtype == DTYPE_float16) {
-		_mm_storeu_si128((__m128i *)out, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+		store_narrow(out, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 	} else {
 		const __m256i bits = _mm256_castps_si256(x), one = _mm256_set1_epi32(1);
 		const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), one);
 		const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
 		const __m256i high = _mm256_srli_epi32(sum, 16);
 
-		_mm_storeu_si128((__m128i *)out, _mm_packus_epi32(_mm256_castsi256_si128(high),
-								  _mm256_extracti128_si256(high, 1)));
+		store_narrow(out, _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1)));
 	}
 }
 
@@ -528,6 +544,11 @@ static void convert(const struct value_table *t, struct row in, const struct row
 		kernels_c.convert(t, in, to);
 }
 
+static void finish(void)
+{
+	_mm_sfence();
+}
+
 const struct kernels kernels_avx2 = {
 	.name = "avx2",
 	.split = split,
@@ -538,4 +559,5 @@ const struct kernels kernels_avx2 = {
 	.prepare_vertical = prepare_vertical,
 	.vertical = vertical,
 	.convert = convert,
+	.finish = finish,
 };

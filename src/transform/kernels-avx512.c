@@ -495,9 +495,12 @@ INLINE void values_of(const uint8_t table[4][256], unsigned n_value, __m512i pix
 	}
 }
 
+/* Whole lines go past the cache: a slot is read by another process, later, and is larger than the cache. */
 INLINE void store_bytes(uint8_t *at, size_t n_bytes, __m512i v)
 {
-	if (n_bytes >= WINDOW)
+	if (n_bytes >= WINDOW && (uintptr_t)at % WINDOW == 0)
+		_mm512_stream_si512((void *)at, v);
+	else if (n_bytes >= WINDOW)
 		_mm512_storeu_si512(at, v);
 	else
 		_mm512_mask_storeu_epi8(at, (1ull << n_bytes) - 1, v);
@@ -609,6 +612,11 @@ static void convert(const struct value_table *table, struct row in, const struct
 		convert_turns(table, 4, in, to);
 }
 
+static void finish(void)
+{
+	_mm_sfence();
+}
+
 const struct kernels kernels_avx512 = {
 	.name = "avx512",
 	.split = split,
@@ -619,4 +627,5 @@ const struct kernels kernels_avx512 = {
 	.prepare_vertical = prepare_vertical,
 	.vertical = vertical,
 	.convert = convert,
+	.finish = finish,
 };

@@ -104,6 +104,10 @@ static void convert(const struct value_table *table, struct row in, const struct
 		convert32(table, in, to);
 }
 
+static void finish(void)
+{
+}
+
 const struct kernels kernels_c = {
 	.name = "c",
 	.split = split,
@@ -114,4 +118,5 @@ const struct kernels kernels_c = {
 	.prepare_vertical = prepare,
 	.vertical = vertical,
 	.convert = convert,
+	.finish = finish,
 };

@@ -62,8 +62,10 @@ struct kernels {
 	void (*vertical)(const struct taps *taps, const void *weights, uint32_t i,
 			 const uint8_t *const *rows, size_t n, uint8_t *out);
 
-	/* A row through the table to the target. */
+	/* A row through the table to the target, maybe past the cache. */
 	void (*convert)(const struct value_table *table, struct row in, const struct row_target *to);
+	/* After the last row: from here on other processors see what convert() wrote before what follows. */
+	void (*finish)(void);
 };
 
 extern const struct kernels kernels_c;
