@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * The decoder's interleaved pixels become planes first. Between two stages flows the rectangle that the
- * later one needs (op->in), row by row. A resize keeps a ring of rows, as many as one output row mixes.
+ * The decoder's interleaved pixels become planes first. Between two stages flows the rectangle that
+ * the later one needs (op->in), row by row. A resize keeps a ring of rows, as many as one output
+ * row mixes.
  */
 #include "transform/chain.h"
 
@@ -14,7 +15,8 @@
 struct stage {
 	const struct op *op;
 	uint32_t n_taken; /* input rows so far */
-	struct row_room room; /* window: a row; orient: the picture, a plane after the other, and a row */
+	struct row_room
+		room; /* window: a row; orient: the picture, a plane after the other, and a row */
 	struct resize *resize;
 };
 
@@ -61,7 +63,8 @@ static struct row window_row(struct stage *s, struct row in)
 	const int64_t n = rect_width(&op->out);
 	int64_t first = op->is_flipped ? (int64_t)op->out_width - op->out.x1 : op->out.x0;
 
-	first += op->left - op->in.x0; /* input pixel, from the start of the row, under the leftmost output */
+	first += op->left -
+		 op->in.x0; /* input pixel, from the start of the row, under the leftmost output */
 	if (!op->is_flipped && first >= 0 && first + n <= rect_width(&op->in))
 		return (struct row){in.at + first, in.stride};
 	for (unsigned c = 0; c < 3; c++) {
@@ -111,7 +114,8 @@ static void push_window(struct chain *c, unsigned i, struct row in)
 		push_padding(c, i, (uint32_t)(y + 1));
 }
 
-/* The place in the plane as stored of a pixel of the picture turned upright; both from their rect's corner. */
+/* The place in the plane as stored of a pixel of the picture turned upright; both from their rect's
+ * corner. */
 static size_t oriented(const struct op *op, uint32_t x, uint32_t y)
 {
 	const uint32_t w = rect_width(&op->in), h = rect_height(&op->in);
@@ -144,7 +148,8 @@ static void push_orient(struct chain *c, unsigned i, struct row in)
 	for (uint32_t y = 0; y < rect_height(&op->out); y++) {
 		for (unsigned p = 0; p < 3; p++)
 			for (uint32_t x = 0; x < rect_width(&op->out); x++)
-				line.at[p * line.stride + x] = s->room.at[p * n_plane + oriented(op, x, y)];
+				line.at[p * line.stride + x] =
+					s->room.at[p * n_plane + oriented(op, x, y)];
 		push(c, i + 1, row_of(line));
 	}
 }
@@ -203,17 +208,20 @@ static bool stage_init(const struct chain_setup *setup, const struct op *op, str
 	return false;
 }
 
-struct chain *chain_start(const struct chain_setup *setup, const struct plan *plan, struct arena *arena,
-			  void *row)
+struct chain *chain_start(const struct chain_setup *setup, const struct plan *plan,
+			  struct arena *arena, void *row)
 {
 	const bool is_planar = setup->field->layout == LAYOUT_CHW;
 	struct chain *c = arena_alloc(arena, sizeof(*c));
 
 	if (!c)
 		return NULL;
-	*c = (struct chain){.setup = setup, .plan = plan, .n_stages = plan->n_ops,
-			    .n_row = plan->width * (is_planar ? 1 : 3) * dtype_bytes(setup->field->dtype),
-			    .target = {.at = row, .width = plan->width, .is_flipped = plan->is_flipped}};
+	*c = (struct chain){
+		.setup = setup,
+		.plan = plan,
+		.n_stages = plan->n_ops,
+		.n_row = plan->width * (is_planar ? 1 : 3) * dtype_bytes(setup->field->dtype),
+		.target = {.at = row, .width = plan->width, .is_flipped = plan->is_flipped}};
 	if (is_planar)
 		c->target.plane = (size_t)plan->width * plan->height;
 	if (!make_room(arena, rect_width(&plan->source), 0, &c->planes))

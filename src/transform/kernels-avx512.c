@@ -3,15 +3,15 @@
 /*
  * AVX-512 with VNNI and VBMI (Ice Lake, Zen 4 and later).
  *
- * Weights: a weight of 22 fraction bits is c2 * 2^16 + c1 * 2^8 + c0 in signed bytes. Each 32-bit lane
- * holds four 8-bit inputs; a dot product with four c2, shifted left by 8, plus that with c1, shifted
- * again, plus that with c0 is, modulo 2^32, the integer that Pillow sums up. The sum begins with 32, which
- * the two shifts make the 2^21 that rounds.
+ * Weights: a weight of 22 fraction bits is c2 * 2^16 + c1 * 2^8 + c0 in signed bytes. Each 32-bit
+ * lane holds four 8-bit inputs; a dot product with four c2, shifted left by 8, plus that with c1,
+ * shifted again, plus that with c0 is, modulo 2^32, the integer that Pillow sums up. The sum begins
+ * with 32, which the two shifts make the 2^21 that rounds.
  *
- * Horizontal: a vector holds 16 outputs with four inputs each a step, or 8 with eight, where what they mix
- * at a step lies within 64 bytes, so that one load and one byte permutation bring it into place. Larger
- * scales (past about 8): four outputs with sixteen inputs, each quarter loaded from where its output's
- * inputs begin. The partial sums of an output are added up at the end.
+ * Horizontal: a vector holds 16 outputs with four inputs each a step, or 8 with eight, where what
+ * they mix at a step lies within 64 bytes, so that one load and one byte permutation bring it into
+ * place. Larger scales (past about 8): four outputs with sixteen inputs, each quarter loaded from
+ * where its output's inputs begin. The partial sums of an output are added up at the end.
  *
  * Convert: 256-entry tables of bytes held in registers, a permutation for each quarter of a table.
  */
@@ -32,11 +32,11 @@ enum {
 
 /* What weights of the horizontal pass begin with; behind it places, then vectors. */
 struct form {
-	uint32_t n_groups;   /* of LANES outputs */
-	uint32_t n_each;     /* outputs a vector: LANES, LANES / 2, or QUARTERS */
-	uint32_t n_steps;    /* of WINDOW / n_each taps */
-	uint32_t n_parts;    /* vectors a step: indexes unless there are four outputs, c2, c1, c0 */
-	uint32_t n_places;   /* per group: one for each vector, or each output where there are four */
+	uint32_t n_groups; /* of LANES outputs */
+	uint32_t n_each;   /* outputs a vector: LANES, LANES / 2, or QUARTERS */
+	uint32_t n_steps;  /* of WINDOW / n_each taps */
+	uint32_t n_parts;  /* vectors a step: indexes unless there are four outputs, c2, c1, c0 */
+	uint32_t n_places; /* per group: one for each vector, or each output where there are four */
 	uint32_t pad[11];
 };
 
@@ -64,7 +64,10 @@ static bool is_within(const struct taps *t, uint32_t n)
 
 static struct form form_of(const struct taps *t)
 {
-	struct form f = {.n_groups = (t->n_out + LANES - 1) / LANES, .n_each = QUARTERS, .n_parts = 3, .n_places = LANES};
+	struct form f = {.n_groups = (t->n_out + LANES - 1) / LANES,
+			 .n_each = QUARTERS,
+			 .n_parts = 3,
+			 .n_places = LANES};
 
 	if (is_within(t, LANES))
 		f.n_each = LANES;
@@ -88,7 +91,8 @@ static size_t horizontal_bytes(const struct taps *t)
 {
 	const struct form f = form_of(t);
 
-	return (size_t)((uint8_t *)vectors_of(&f) - (uint8_t *)&f) + f.n_groups * group_vectors(&f) * sizeof(__m512i);
+	return (size_t)((uint8_t *)vectors_of(&f) - (uint8_t *)&f) +
+	       f.n_groups * group_vectors(&f) * sizeof(__m512i);
 }
 
 /* Digit 0, 1 or 2 of four weights, of which n are there. */
@@ -103,15 +107,18 @@ INLINE void put_digits(const int32_t *weights, uint32_t n, uint8_t *c2, uint8_t 
 	}
 }
 
-/* One output's part of its vector, at every step. Where four outputs share a vector, output i is quarter
- * i / 4 % 4 of vector i % 4, which is how add_up() puts them in order. */
+/* One output's part of its vector, at every step. Where four outputs share a vector, output i is
+ * quarter i / 4 % 4 of vector i % 4, which is how add_up() puts them in order. */
 static void prepare_output(const struct taps *t, const struct form *f, uint32_t i)
 {
 	const bool is_far = f->n_each == QUARTERS;
 	const uint32_t n_taps = WINDOW / f->n_each, lane = i % LANES;
-	const uint32_t vector = is_far ? lane % 4 : lane / f->n_each, part = is_far ? lane / 4 : lane % f->n_each;
-	uint32_t *place = places_of(f) + i / LANES * f->n_places + (is_far ? vector * 4 + part : vector);
-	uint8_t *v = (uint8_t *)(vectors_of(f) + i / LANES * group_vectors(f) + (size_t)vector * f->n_steps * f->n_parts);
+	const uint32_t vector = is_far ? lane % 4 : lane / f->n_each,
+		       part = is_far ? lane / 4 : lane % f->n_each;
+	uint32_t *place =
+		places_of(f) + i / LANES * f->n_places + (is_far ? vector * 4 + part : vector);
+	uint8_t *v = (uint8_t *)(vectors_of(f) + i / LANES * group_vectors(f) +
+				 (size_t)vector * f->n_steps * f->n_parts);
 	const bool is_there = i < t->n_out;
 
 	if (is_far || part == 0)
@@ -119,17 +126,21 @@ static void prepare_output(const struct taps *t, const struct form *f, uint32_t 
 	for (uint32_t step = 0; step < f->n_steps; step++) {
 		if (!is_far) {
 			for (uint32_t k = 0; k < n_taps; k += 4) {
-				const uint32_t indexes = 0x03020100 + 0x01010101 * (is_there ? t->at[i] - *place + k : 0);
+				const uint32_t indexes =
+					0x03020100 +
+					0x01010101 * (is_there ? t->at[i] - *place + k : 0);
 
 				memcpy(v + part * n_taps + k, &indexes, sizeof(indexes));
 			}
 			v += WINDOW;
 		}
 		for (uint32_t k = 0; k < n_taps; k += 4) {
-			const uint32_t at = step * n_taps + k, n_left = is_there && at < t->n_taps ? t->n_taps - at : 0;
+			const uint32_t at = step * n_taps + k,
+				       n_left = is_there && at < t->n_taps ? t->n_taps - at : 0;
 			uint8_t *to = v + part * n_taps + k;
 
-			put_digits(t->weights + (size_t)i * t->n_taps + at, n_left, to, to + WINDOW, to + 2 * WINDOW);
+			put_digits(t->weights + (size_t)i * t->n_taps + at, n_left, to, to + WINDOW,
+				   to + 2 * WINDOW);
 		}
 		v += 3 * WINDOW;
 	}
@@ -147,9 +158,12 @@ static void prepare_horizontal(const struct taps *t, void *weights)
 /* Four vectors of sixteen sums each, in order, to 64 held bytes. */
 INLINE __m512i settle(const __m512i s[4])
 {
-	const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-	const __m512i low = _mm512_packs_epi32(_mm512_srai_epi32(s[0], TAPS_BITS), _mm512_srai_epi32(s[1], TAPS_BITS));
-	const __m512i high = _mm512_packs_epi32(_mm512_srai_epi32(s[2], TAPS_BITS), _mm512_srai_epi32(s[3], TAPS_BITS));
+	const __m512i order =
+		_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+	const __m512i low = _mm512_packs_epi32(_mm512_srai_epi32(s[0], TAPS_BITS),
+					       _mm512_srai_epi32(s[1], TAPS_BITS));
+	const __m512i high = _mm512_packs_epi32(_mm512_srai_epi32(s[2], TAPS_BITS),
+						_mm512_srai_epi32(s[3], TAPS_BITS));
 
 	return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
 }
@@ -166,8 +180,10 @@ INLINE void store_outputs(const struct row_room out, uint32_t x, uint32_t n_left
 INLINE void mix_once(const __m512i *w, const uint8_t *in, size_t stride, __m512i ret[3])
 {
 	for (unsigned c = 0; c < 3; c++) {
-		const __m512i taps = _mm512_permutexvar_epi8(w[0], _mm512_loadu_si512(in + c * stride));
-		__m512i sum = _mm512_slli_epi32(_mm512_dpbusd_epi32(_mm512_set1_epi32(START), taps, w[1]), 8);
+		const __m512i taps =
+			_mm512_permutexvar_epi8(w[0], _mm512_loadu_si512(in + c * stride));
+		__m512i sum = _mm512_slli_epi32(
+			_mm512_dpbusd_epi32(_mm512_set1_epi32(START), taps, w[1]), 8);
 
 		sum = _mm512_slli_epi32(_mm512_dpbusd_epi32(sum, taps, w[2]), 8);
 		ret[c] = _mm512_dpbusd_epi32(sum, taps, w[3]);
@@ -177,15 +193,17 @@ INLINE void mix_once(const __m512i *w, const uint8_t *in, size_t stride, __m512i
 /* Sixteen bytes from each of four places. */
 INLINE __m512i gather(const uint8_t *in, const uint32_t *places)
 {
-	const __m256i low = _mm256_loadu2_m128i((const __m128i *)(in + places[1]), (const __m128i *)(in + places[0]));
-	const __m256i high = _mm256_loadu2_m128i((const __m128i *)(in + places[3]), (const __m128i *)(in + places[2]));
+	const __m256i low = _mm256_loadu2_m128i((const __m128i *)(in + places[1]),
+						(const __m128i *)(in + places[0]));
+	const __m256i high = _mm256_loadu2_m128i((const __m128i *)(in + places[3]),
+						 (const __m128i *)(in + places[2]));
 
 	return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
 /* The sums of one vector, of each plane; start is what lanes begin with. */
-INLINE void mix(const __m512i *w, uint32_t n_each, uint32_t n_steps, const uint32_t *places, struct row in,
-		__m512i start, __m512i ret[3])
+INLINE void mix(const __m512i *w, uint32_t n_each, uint32_t n_steps, const uint32_t *places,
+		struct row in, __m512i start, __m512i ret[3])
 {
 	const uint32_t n_taps = WINDOW / n_each;
 	__m512i sums[3][3];
@@ -199,8 +217,11 @@ INLINE void mix(const __m512i *w, uint32_t n_each, uint32_t n_steps, const uint3
 
 		for (unsigned c = 0; c < 3; c++) {
 			const uint8_t *plane = in.at + c * in.stride;
-			const __m512i taps = n_each == QUARTERS ? gather(plane, places)
-						: _mm512_permutexvar_epi8(w[0], _mm512_loadu_si512(plane + *places));
+			const __m512i taps =
+				n_each == QUARTERS
+					? gather(plane, places)
+					: _mm512_permutexvar_epi8(
+						  w[0], _mm512_loadu_si512(plane + *places));
 
 			for (unsigned d = 0; d < 3; d++)
 				sums[c][d] = _mm512_dpbusd_epi32(sums[c][d], taps, digits[d]);
@@ -208,7 +229,8 @@ INLINE void mix(const __m512i *w, uint32_t n_each, uint32_t n_steps, const uint3
 		w = digits + 3;
 	}
 	for (unsigned c = 0; c < 3; c++) {
-		const __m512i upper = _mm512_add_epi32(_mm512_slli_epi32(sums[c][0], 8), sums[c][1]);
+		const __m512i upper =
+			_mm512_add_epi32(_mm512_slli_epi32(sums[c][0], 8), sums[c][1]);
 
 		ret[c] = _mm512_add_epi32(_mm512_slli_epi32(upper, 8), sums[c][2]);
 	}
@@ -217,31 +239,37 @@ INLINE void mix(const __m512i *w, uint32_t n_each, uint32_t n_steps, const uint3
 /* Sums of neighbouring lanes of both, those of a first. */
 INLINE __m512i add_pairs(__m512i a, __m512i b)
 {
-	const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+	const __m512i even =
+		_mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 	const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
 
-	return _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b));
+	return _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b),
+				_mm512_permutex2var_epi32(a, odd, b));
 }
 
 /* Four partial sums a quarter, of four vectors: lane 4q + v is the sum of quarter q of vector v. */
 INLINE __m512i add_up(__m512i s0, __m512i s1, __m512i s2, __m512i s3)
 {
-	const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(s0, s1), _mm512_unpackhi_epi32(s0, s1));
-	const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(s2, s3), _mm512_unpackhi_epi32(s2, s3));
+	const __m512i a =
+		_mm512_add_epi32(_mm512_unpacklo_epi32(s0, s1), _mm512_unpackhi_epi32(s0, s1));
+	const __m512i b =
+		_mm512_add_epi32(_mm512_unpacklo_epi32(s2, s3), _mm512_unpackhi_epi32(s2, s3));
 
 	return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 
 /* Sixteen outputs of each plane. n_each is a constant where this is inlined. */
-INLINE void mix_lanes(const struct form *f, uint32_t n_each, uint32_t n_steps, uint32_t group, struct row in,
-		      __m512i ret[3])
+INLINE void mix_lanes(const struct form *f, uint32_t n_each, uint32_t n_steps, uint32_t group,
+		      struct row in, __m512i ret[3])
 {
 	const uint32_t n_vectors = LANES / n_each, n_parts = n_each == QUARTERS ? 3 : 4;
 	const uint32_t n_places = n_each == QUARTERS ? LANES : n_vectors;
 	const __m512i *w = vectors_of(f) + (size_t)group * n_vectors * n_steps * n_parts;
 	const uint32_t *places = places_of(f) + group * n_places;
-	const __m512i start = _mm512_maskz_set1_epi32((__mmask16)(n_each == LANES ? 0xffff : n_each == QUARTERS ? 0x1111
-								 : 0x5555), START);
+	const __m512i start = _mm512_maskz_set1_epi32((__mmask16)(n_each == LANES      ? 0xffff
+								  : n_each == QUARTERS ? 0x1111
+										       : 0x5555),
+						      START);
 	__m512i parts[4][3];
 
 	if (n_each == LANES && n_steps == 1) {
@@ -254,14 +282,15 @@ INLINE void mix_lanes(const struct form *f, uint32_t n_each, uint32_t n_steps, u
 		places += n_places / n_vectors;
 	}
 	for (unsigned c = 0; c < 3; c++)
-		ret[c] = n_each == LANES      ? parts[0][c]
-			 : n_each == QUARTERS ? add_up(parts[0][c], parts[1][c], parts[2][c], parts[3][c])
-					      : add_pairs(parts[0][c], parts[1][c]);
+		ret[c] = n_each == LANES ? parts[0][c]
+			 : n_each == QUARTERS
+				 ? add_up(parts[0][c], parts[1][c], parts[2][c], parts[3][c])
+				 : add_pairs(parts[0][c], parts[1][c]);
 }
 
 /* n_each and, but for the largest, n_steps are constants where this is inlined. */
-INLINE void mix_row(const struct form *f, uint32_t n_each, uint32_t n_steps, uint32_t n_out, struct row in,
-		    struct row_room out)
+INLINE void mix_row(const struct form *f, uint32_t n_each, uint32_t n_steps, uint32_t n_out,
+		    struct row in, struct row_room out)
 {
 	const uint32_t n_groups = (n_out + LANES - 1) / LANES;
 	__m512i sums[3], block[3][4] = {0};
@@ -275,7 +304,8 @@ INLINE void mix_row(const struct form *f, uint32_t n_each, uint32_t n_steps, uin
 	}
 }
 
-static void horizontal(const struct taps *t, const void *weights, struct row in, struct row_room out)
+static void horizontal(const struct taps *t, const void *weights, struct row in,
+		       struct row_room out)
 {
 	const struct form *f = weights;
 
@@ -305,10 +335,12 @@ static void prepare_vertical(const struct taps *t, void *weights)
 
 	for (uint32_t i = 0; i < t->n_out; i++)
 		for (uint32_t k = 0; k < t->n_taps; k += 4, to += 12)
-			put_digits(t->weights + (size_t)i * t->n_taps + k, t->n_taps - k, to, to + 4, to + 8);
+			put_digits(t->weights + (size_t)i * t->n_taps + k, t->n_taps - k, to,
+				   to + 4, to + 8);
 }
 
-/* Bytes of four rows side by side, so that each lane holds four taps of one value; packing puts them back. */
+/* Bytes of four rows side by side, so that each lane holds four taps of one value; packing puts
+ * them back. */
 INLINE void interleave(const uint8_t *const rows[4], size_t x, __m512i ret[4])
 {
 	const __m512i r0 = _mm512_loadu_si512(rows[0] + x), r1 = _mm512_loadu_si512(rows[1] + x);
@@ -324,8 +356,10 @@ INLINE void interleave(const uint8_t *const rows[4], size_t x, __m512i ret[4])
 
 INLINE __m512i pack_in_order(const __m512i s[4])
 {
-	const __m512i low = _mm512_packs_epi32(_mm512_srai_epi32(s[0], TAPS_BITS), _mm512_srai_epi32(s[1], TAPS_BITS));
-	const __m512i high = _mm512_packs_epi32(_mm512_srai_epi32(s[2], TAPS_BITS), _mm512_srai_epi32(s[3], TAPS_BITS));
+	const __m512i low = _mm512_packs_epi32(_mm512_srai_epi32(s[0], TAPS_BITS),
+					       _mm512_srai_epi32(s[1], TAPS_BITS));
+	const __m512i high = _mm512_packs_epi32(_mm512_srai_epi32(s[2], TAPS_BITS),
+						_mm512_srai_epi32(s[3], TAPS_BITS));
 
 	return _mm512_packus_epi16(low, high);
 }
@@ -333,7 +367,8 @@ INLINE __m512i pack_in_order(const __m512i s[4])
 /* Up to four rows. */
 static void vertical4(const int32_t *w, const uint8_t *const rows[4], size_t n, uint8_t *out)
 {
-	const __m512i c2 = _mm512_set1_epi32(w[0]), c1 = _mm512_set1_epi32(w[1]), c0 = _mm512_set1_epi32(w[2]);
+	const __m512i c2 = _mm512_set1_epi32(w[0]), c1 = _mm512_set1_epi32(w[1]),
+		      c0 = _mm512_set1_epi32(w[2]);
 	const __m512i start = _mm512_set1_epi32(START);
 
 	for (size_t x = 0; x < n; x += WINDOW) {
@@ -349,7 +384,8 @@ static void vertical4(const int32_t *w, const uint8_t *const rows[4], size_t n, 
 	}
 }
 
-static void vertical_any(const int32_t *w, uint32_t n_taps, const uint8_t *const *rows, size_t n, uint8_t *out)
+static void vertical_any(const int32_t *w, uint32_t n_taps, const uint8_t *const *rows, size_t n,
+			 uint8_t *out)
 {
 	for (size_t x = 0; x < n; x += WINDOW) {
 		__m512i sums[3][4] = {0}, s[4];
@@ -359,12 +395,14 @@ static void vertical_any(const int32_t *w, uint32_t n_taps, const uint8_t *const
 			__m512i taps[4];
 
 			for (uint32_t j = 0; j < 4; j++)
-				four[j] = rows[k + j < n_taps ? k + j : k]; /* any: its weight is 0 */
+				four[j] =
+					rows[k + j < n_taps ? k + j : k]; /* any: its weight is 0 */
 			interleave(four, x, taps);
 			for (unsigned d = 0; d < 3; d++)
 				for (unsigned v = 0; v < 4; v++)
-					sums[d][v] = _mm512_dpbusd_epi32(sums[d][v], taps[v],
-									 _mm512_set1_epi32(w[k / 4 * 3 + d]));
+					sums[d][v] = _mm512_dpbusd_epi32(
+						sums[d][v], taps[v],
+						_mm512_set1_epi32(w[k / 4 * 3 + d]));
 		}
 		for (unsigned v = 0; v < 4; v++) {
 			s[v] = _mm512_add_epi32(_mm512_slli_epi32(sums[0][v], 8), sums[1][v]);
@@ -375,8 +413,8 @@ static void vertical_any(const int32_t *w, uint32_t n_taps, const uint8_t *const
 	}
 }
 
-static void vertical(const struct taps *t, const void *weights, uint32_t i, const uint8_t *const *rows, size_t n,
-		     uint8_t *out)
+static void vertical(const struct taps *t, const void *weights, uint32_t i,
+		     const uint8_t *const *rows, size_t n, uint8_t *out)
 {
 	const uint32_t n_quads = (t->n_taps + 3) / 4;
 	const int32_t *w = (const int32_t *)weights + (size_t)i * n_quads * 3;
@@ -391,12 +429,38 @@ static void vertical(const struct taps *t, const void *weights, uint32_t i, cons
 	vertical4(w, four, n, out);
 }
 
+/* Sixteen at a time where they lie within a window, one by one where not. */
+static void pick(const struct taps *t, struct row in, struct row_room out)
+{
+	for (uint32_t x = 0; x < t->n_out; x += LANES) {
+		const uint32_t n = t->n_out - x < LANES ? t->n_out - x : LANES, first = t->at[x];
+		const __m512i at = _mm512_maskz_loadu_epi32((__mmask16)((1u << n) - 1), t->at + x);
+		const __m128i from =
+			_mm512_cvtepi32_epi8(_mm512_sub_epi32(at, _mm512_set1_epi32((int)first)));
+		const bool is_near = t->at[x + n - 1] - first < WINDOW;
+
+		for (unsigned c = 0; c < 3; c++) {
+			const uint8_t *plane = in.at + c * in.stride;
+			uint8_t *to = out.at + c * out.stride + x;
+
+			if (is_near)
+				_mm_storeu_si128((__m128i *)to,
+						 _mm512_castsi512_si128(_mm512_permutexvar_epi8(
+							 _mm512_castsi128_si512(from),
+							 _mm512_loadu_si512(plane + first))));
+			for (uint32_t i = 0; i < n && !is_near; i++)
+				to[i] = plane[t->at[x + i]];
+		}
+	}
+}
+
 /* 0, 1, … as bytes. */
 INLINE __m512i count_up(void)
 {
-	const __m512i dwords = _mm512_setr_epi32(0x03020100, 0x07060504, 0x0b0a0908, 0x0f0e0d0c, 0x13121110, 0x17161514,
-						0x1b1a1918, 0x1f1e1d1c, 0x23222120, 0x27262524, 0x2b2a2928, 0x2f2e2d2c,
-						0x33323130, 0x37363534, 0x3b3a3938, 0x3f3e3d3c);
+	const __m512i dwords = _mm512_setr_epi32(0x03020100, 0x07060504, 0x0b0a0908, 0x0f0e0d0c,
+						 0x13121110, 0x17161514, 0x1b1a1918, 0x1f1e1d1c,
+						 0x23222120, 0x27262524, 0x2b2a2928, 0x2f2e2d2c,
+						 0x33323130, 0x37363534, 0x3b3a3938, 0x3f3e3d3c);
 
 	return dwords;
 }
@@ -404,9 +468,11 @@ INLINE __m512i count_up(void)
 /* Every third byte of 192, from the first-th on: v is which third of them. */
 INLINE __m512i every_third(__m512i a, __m512i b, __m512i c, unsigned first)
 {
-	/* Byte i of the result is byte 3i + first of the three; as 8-bit indexes these wrap at 256, never here. */
+	/* Byte i of the result is byte 3i + first of the three; as 8-bit indexes these wrap at 256,
+	 * never here. */
 	const __m512i i = count_up();
-	const __m512i at = _mm512_add_epi8(_mm512_add_epi8(i, _mm512_add_epi8(i, i)), _mm512_set1_epi8((char)first));
+	const __m512i at = _mm512_add_epi8(_mm512_add_epi8(i, _mm512_add_epi8(i, i)),
+					   _mm512_set1_epi8((char)first));
 	const __mmask64 is_in_c = _mm512_movepi8_mask(at); /* 128 and more */
 
 	return _mm512_mask_permutexvar_epi8(_mm512_permutex2var_epi8(a, at, b), is_in_c, at, c);
@@ -425,7 +491,8 @@ static void split(const uint8_t *rgb, size_t n, struct row_room out)
 			in[k] = _mm512_maskz_loadu_epi8(mask, rgb + k * WINDOW);
 		}
 		for (unsigned c = 0; c < 3; c++)
-			_mm512_storeu_si512(out.at + c * out.stride + x, every_third(in[0], in[1], in[2], c));
+			_mm512_storeu_si512(out.at + c * out.stride + x,
+					    every_third(in[0], in[1], in[2], c));
 	}
 }
 
@@ -438,8 +505,10 @@ INLINE __m512i look_up(const __m512i table[4], __m512i values)
 	return _mm512_mask_blend_epi8(_mm512_movepi8_mask(values), low, high);
 }
 
-/* The n <= 64 pixels from x on, in the order that indexes say (of a whole vector), mirrored or not. */
-INLINE __m512i load_pixels(const uint8_t *plane, const struct row_target *to, uint32_t x, uint32_t n, __m512i indexes)
+/* The n <= 64 pixels from x on, in the order that indexes say (of a whole vector), mirrored or not.
+ */
+INLINE __m512i load_pixels(const uint8_t *plane, const struct row_target *to, uint32_t x,
+			   uint32_t n, __m512i indexes)
 {
 	if (to->is_flipped) {
 		plane += to->width - x - n;
@@ -450,7 +519,8 @@ INLINE __m512i load_pixels(const uint8_t *plane, const struct row_target *to, ui
 	return _mm512_permutexvar_epi8(indexes, _mm512_loadu_si512(plane));
 }
 
-/* The order in which pixels must come so that unpacking the bytes of their values puts them in order. */
+/* The order in which pixels must come so that unpacking the bytes of their values puts them in
+ * order. */
 INLINE __m512i order_for(unsigned n_value)
 {
 	const __m512i i = count_up();
@@ -460,14 +530,16 @@ INLINE __m512i order_for(unsigned n_value)
 	if (n_value == 1)
 		return i;
 	if (n_value == 2) /* byte 16L + j is pixel 8L + j, byte 16L + 8 + j pixel 32 + 8L + j */
-		return _mm512_or_si512(_mm512_or_si512(_mm512_slli_epi16(lane, 3), low),
-				       _mm512_and_si512(_mm512_slli_epi16(i, 2), _mm512_set1_epi8(0x20)));
+		return _mm512_or_si512(
+			_mm512_or_si512(_mm512_slli_epi16(lane, 3), low),
+			_mm512_and_si512(_mm512_slli_epi16(i, 2), _mm512_set1_epi8(0x20)));
 	/* byte 16L + 4k + j is pixel 16k + 4L + j */
 	return _mm512_or_si512(_mm512_or_si512(_mm512_slli_epi16(lane, 2), low),
 			       _mm512_and_si512(_mm512_slli_epi16(i, 2), _mm512_set1_epi8(0x30)));
 }
 
-/* Values of 64 pixels of one channel, n_value vectors. n_value is a constant where this is inlined. */
+/* Values of 64 pixels of one channel, n_value vectors. n_value is a constant where this is inlined.
+ */
 INLINE void values_of(const uint8_t table[4][256], unsigned n_value, __m512i pixels, __m512i ret[4])
 {
 	__m512i bytes[4];
@@ -485,8 +557,10 @@ INLINE void values_of(const uint8_t table[4][256], unsigned n_value, __m512i pix
 		ret[0] = _mm512_unpacklo_epi8(bytes[0], bytes[1]);
 		ret[1] = _mm512_unpackhi_epi8(bytes[0], bytes[1]);
 	} else {
-		const __m512i a = _mm512_unpacklo_epi8(bytes[0], bytes[1]), b = _mm512_unpackhi_epi8(bytes[0], bytes[1]);
-		const __m512i c = _mm512_unpacklo_epi8(bytes[2], bytes[3]), d = _mm512_unpackhi_epi8(bytes[2], bytes[3]);
+		const __m512i a = _mm512_unpacklo_epi8(bytes[0], bytes[1]),
+			      b = _mm512_unpackhi_epi8(bytes[0], bytes[1]);
+		const __m512i c = _mm512_unpacklo_epi8(bytes[2], bytes[3]),
+			      d = _mm512_unpackhi_epi8(bytes[2], bytes[3]);
 
 		ret[0] = _mm512_unpacklo_epi16(a, c);
 		ret[1] = _mm512_unpackhi_epi16(a, c);
@@ -495,7 +569,8 @@ INLINE void values_of(const uint8_t table[4][256], unsigned n_value, __m512i pix
 	}
 }
 
-/* Whole lines go past the cache: a slot is read by another process, later, and is larger than the cache. */
+/* Whole lines go past the cache: a slot is read by another process, later, and is larger than the
+ * cache. */
 INLINE void store_bytes(uint8_t *at, size_t n_bytes, __m512i v)
 {
 	if (n_bytes >= WINDOW && (uintptr_t)at % WINDOW == 0)
@@ -518,16 +593,18 @@ INLINE void convert_planes(const struct value_table *table, unsigned n_value, st
 			const uint32_t n = to->width - x < WINDOW ? to->width - x : WINDOW;
 			__m512i values[4];
 
-			values_of(table->bytes[c], n_value, load_pixels(in.at + c * in.stride, to, x, n, order), values);
+			values_of(table->bytes[c], n_value,
+				  load_pixels(in.at + c * in.stride, to, x, n, order), values);
 			for (unsigned v = 0; v < n_value && v * WINDOW < n * n_value; v++)
-				store_bytes(out + (size_t)x * n_value + v * WINDOW, n * n_value - v * WINDOW, values[v]);
+				store_bytes(out + (size_t)x * n_value + v * WINDOW,
+					    n * n_value - v * WINDOW, values[v]);
 		}
 	}
 }
 
 /* How vector k of three takes its elements from three channels' vectors in turn. */
 struct turn {
-	__m512i at;	   /* of the first two, side by side, or of the third */
+	__m512i at; /* of the first two, side by side, or of the third */
 	__mmask64 is_third;
 };
 
@@ -547,11 +624,13 @@ INLINE struct turn turn_of(unsigned n_value, unsigned k)
 		const __m512i channel = _mm512_sub_epi16(g, _mm512_mullo_epi16(pixel, three));
 
 		is_third[half] = _mm512_cmpeq_epi16_mask(channel, _mm512_set1_epi16(2));
-		at[half] = _mm512_mask_add_epi16(pixel, _mm512_cmpeq_epi16_mask(channel, _mm512_set1_epi16(1)), pixel,
-						 _mm512_set1_epi16((short)n));
+		at[half] = _mm512_mask_add_epi16(
+			pixel, _mm512_cmpeq_epi16_mask(channel, _mm512_set1_epi16(1)), pixel,
+			_mm512_set1_epi16((short)n));
 	}
 	if (n_value == 4)
-		return (struct turn){_mm512_cvtepu16_epi32(_mm512_castsi512_si256(at[0])), is_third[0]};
+		return (struct turn){_mm512_cvtepu16_epi32(_mm512_castsi512_si256(at[0])),
+				     is_third[0]};
 	if (n_value == 2)
 		return (struct turn){at[0], is_third[0]};
 	return (struct turn){_mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(at[0])),
@@ -562,15 +641,17 @@ INLINE struct turn turn_of(unsigned n_value, unsigned k)
 INLINE __m512i take_turns(const struct turn *t, unsigned n_value, __m512i a, __m512i b, __m512i c)
 {
 	if (n_value == 4)
-		return _mm512_mask_permutexvar_epi32(_mm512_permutex2var_epi32(a, t->at, b), (__mmask16)t->is_third,
-						     t->at, c);
+		return _mm512_mask_permutexvar_epi32(_mm512_permutex2var_epi32(a, t->at, b),
+						     (__mmask16)t->is_third, t->at, c);
 	if (n_value == 2)
-		return _mm512_mask_permutexvar_epi16(_mm512_permutex2var_epi16(a, t->at, b), (__mmask32)t->is_third,
-						     t->at, c);
-	return _mm512_mask_permutexvar_epi8(_mm512_permutex2var_epi8(a, t->at, b), t->is_third, t->at, c);
+		return _mm512_mask_permutexvar_epi16(_mm512_permutex2var_epi16(a, t->at, b),
+						     (__mmask32)t->is_third, t->at, c);
+	return _mm512_mask_permutexvar_epi8(_mm512_permutex2var_epi8(a, t->at, b), t->is_third,
+					    t->at, c);
 }
 
-INLINE void convert_turns(const struct value_table *table, unsigned n_value, struct row in, const struct row_target *to)
+INLINE void convert_turns(const struct value_table *table, unsigned n_value, struct row in,
+			  const struct row_target *to)
 {
 	const __m512i order = order_for(n_value);
 	struct turn turns[3];
@@ -584,14 +665,14 @@ INLINE void convert_turns(const struct value_table *table, unsigned n_value, str
 		__m512i values[3][4];
 
 		for (unsigned c = 0; c < 3; c++)
-			values_of(table->bytes[c], n_value, load_pixels(in.at + c * in.stride, to, x, n, order),
-				  values[c]);
+			values_of(table->bytes[c], n_value,
+				  load_pixels(in.at + c * in.stride, to, x, n, order), values[c]);
 		for (unsigned v = 0; v < 3 * n_value && v * WINDOW < n_bytes; v++) {
 			const unsigned from = v / 3;
 
 			store_bytes(out + v * WINDOW, n_bytes - v * WINDOW,
-				    take_turns(&turns[v % 3], n_value, values[0][from], values[1][from],
-					       values[2][from]));
+				    take_turns(&turns[v % 3], n_value, values[0][from],
+					       values[1][from], values[2][from]));
 		}
 	}
 }
@@ -626,6 +707,7 @@ const struct kernels kernels_avx512 = {
 	.vertical_bytes = vertical_bytes,
 	.prepare_vertical = prepare_vertical,
 	.vertical = vertical,
+	.pick = pick,
 	.convert = convert,
 	.finish = finish,
 };

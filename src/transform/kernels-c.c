@@ -2,8 +2,8 @@
 /* Copyright the ringfeed authors */
 /*
  * Plain C: what the other tables must equal, bit for bit, and what runs where there is no other. As
- * Pillow's Resample.c: 32-bit sums of 8-bit values times weights of 22 fraction bits, rounded half up and
- * held to 8 bits after each pass.
+ * Pillow's Resample.c: 32-bit sums of 8-bit values times weights of 22 fraction bits, rounded half
+ * up and held to 8 bits after each pass.
  */
 #include "transform/kernels.h"
 
@@ -37,7 +37,8 @@ static uint8_t settle(int32_t sum)
 	return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-static void horizontal(const struct taps *t, const void *weights, struct row in, struct row_room out)
+static void horizontal(const struct taps *t, const void *weights, struct row in,
+		       struct row_room out)
 {
 	for (unsigned c = 0; c < 3; c++, in.at += in.stride, out.at += out.stride) {
 		const int32_t *w = weights;
@@ -55,8 +56,8 @@ static void horizontal(const struct taps *t, const void *weights, struct row in,
 
 enum { CHUNK = 256 }; /* values a turn of vertical(), so that the sums stay in L1 */
 
-static void vertical(const struct taps *t, const void *weights, uint32_t i, const uint8_t *const *rows,
-		     size_t n, uint8_t *restrict out)
+static void vertical(const struct taps *t, const void *weights, uint32_t i,
+		     const uint8_t *const *rows, size_t n, uint8_t *restrict out)
 {
 	const int32_t *w = (const int32_t *)weights + (size_t)i * t->n_taps;
 	int32_t sums[CHUNK];
@@ -73,21 +74,33 @@ static void vertical(const struct taps *t, const void *weights, uint32_t i, cons
 	}
 }
 
+static void pick(const struct taps *t, struct row in, struct row_room out)
+{
+	for (unsigned c = 0; c < 3; c++) {
+		const uint8_t *restrict from = in.at + c * in.stride;
+		uint8_t *restrict to = out.at + c * out.stride;
+
+		for (uint32_t x = 0; x < t->n_out; x++)
+			to[x] = from[t->at[x]];
+	}
+}
+
 /* The same loop for each size of value: planes or alternating, either mirrored. */
-#define CONVERT(name, type, member)                                                                    \
-	static void name(const struct value_table *table, struct row in, const struct row_target *to) \
-	{                                                                                              \
-		const uint32_t n = to->width;                                                          \
-		const size_t step = to->plane ? 1 : 3, plane = to->plane ? to->plane : 1;              \
-                                                                                                       \
-		for (unsigned c = 0; c < 3; c++) {                                                     \
-			const uint8_t *restrict from = in.at + c * in.stride;                          \
-			const type *values = table->member[c];                                         \
-			type *restrict out = (type *)to->at + c * plane;                               \
-                                                                                                       \
-			for (uint32_t x = 0; x < n; x++)                                               \
-				out[x * step] = values[from[to->is_flipped ? n - 1 - x : x]];          \
-		}                                                                                      \
+#define CONVERT(name, type, member)                                                                \
+	static void name(const struct value_table *table, struct row in,                           \
+			 const struct row_target *to)                                              \
+	{                                                                                          \
+		const uint32_t n = to->width;                                                      \
+		const size_t step = to->plane ? 1 : 3, plane = to->plane ? to->plane : 1;          \
+                                                                                                   \
+		for (unsigned c = 0; c < 3; c++) {                                                 \
+			const uint8_t *restrict from = in.at + c * in.stride;                      \
+			const type *values = table->member[c];                                     \
+			type *restrict out = (type *)to->at + c * plane;                           \
+                                                                                                   \
+			for (uint32_t x = 0; x < n; x++)                                           \
+				out[x * step] = values[from[to->is_flipped ? n - 1 - x : x]];      \
+		}                                                                                  \
 	}
 CONVERT(convert8, uint8_t, to8)
 CONVERT(convert16, uint16_t, to16)
@@ -117,6 +130,7 @@ const struct kernels kernels_c = {
 	.vertical_bytes = weights_bytes,
 	.prepare_vertical = prepare,
 	.vertical = vertical,
+	.pick = pick,
 	.convert = convert,
 	.finish = finish,
 };

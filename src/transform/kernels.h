@@ -62,6 +62,9 @@ struct kernels {
 	void (*vertical)(const struct taps *taps, const void *weights, uint32_t i,
 			 const uint8_t *const *rows, size_t n, uint8_t *out);
 
+	/* The row of t->n_out pixels that nearest picks. */
+	void (*pick)(const struct taps *taps, struct row in, struct row_room out);
+
 	/* A row through the table to the target, maybe past the cache. */
 	void (*convert)(const struct value_table *table, struct row in, const struct row_target *to);
 	/* After the last row: from here on other processors see what convert() wrote before what follows. */

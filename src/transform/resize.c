@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Pillow rounds to 8 bits after each pass and leaves out a pass whose sizes are equal. Horizontal first:
- * each row goes through the horizontal pass as it comes, and the ring holds rows of the output's width.
- * Vertical first (Pillow 13, on tall cuts): the ring holds rows as they came, and each row that the
- * vertical pass makes goes through the horizontal one.
+ * Pillow rounds to 8 bits after each pass and leaves out a pass whose sizes are equal. Horizontal
+ * first: each row goes through the horizontal pass as it comes, and the ring holds rows of the
+ * output's width. Vertical first (Pillow 13, on tall cuts): the ring holds rows as they came, and
+ * each row that the vertical pass makes goes through the horizontal one.
  */
 #include "transform/resize.h"
 
@@ -26,7 +26,7 @@ struct resize {
 	uint8_t *ring;
 	size_t ring_stride, n_ring_row; /* bytes of a plane, of a row */
 	uint32_t n_taken, n_given;
-	const uint8_t **rows; /* the ring rows that one output row mixes */
+	const uint8_t **rows;	   /* the ring rows that one output row mixes */
 	struct row_room line, out; /* line: vertical first, between the passes */
 };
 
@@ -43,8 +43,8 @@ static bool wants_vertical_first(const struct op *op, enum pass_order order)
 		       2 * ((int64_t)op->in_width - (int64_t)op->out_width);
 }
 
-static bool make_axis(struct resize *r, const struct taps_axis *wanted, struct arena *arena, bool is_across,
-		      struct axis *ret)
+static bool make_axis(struct resize *r, const struct taps_axis *wanted, struct arena *arena,
+		      bool is_across, struct axis *ret)
 {
 	const struct kernels *k = r->kernels;
 
@@ -55,7 +55,8 @@ static bool make_axis(struct resize *r, const struct taps_axis *wanted, struct a
 		return false;
 	if (r->is_nearest)
 		return true;
-	ret->weights = arena_alloc(arena, is_across ? k->horizontal_bytes(&ret->taps) : k->vertical_bytes(&ret->taps));
+	ret->weights = arena_alloc(arena, is_across ? k->horizontal_bytes(&ret->taps)
+						    : k->vertical_bytes(&ret->taps));
 	if (!ret->weights)
 		return false;
 	if (is_across)
@@ -73,27 +74,33 @@ static bool make_room(struct arena *arena, size_t stride, struct row_room *ret)
 
 static bool make_buffers(struct resize *r, struct arena *arena)
 {
-	const size_t n_in = round_up(r->op->in.x1 - r->op->in.x0), n_out = round_up(r->op->out.x1 - r->op->out.x0);
+	const size_t n_in = round_up(r->op->in.x1 - r->op->in.x0),
+		     n_out = round_up(r->op->out.x1 - r->op->out.x0);
 
 	r->n_ring = r->down.is_there ? r->down.taps.n_taps : 1;
 	r->ring_stride = r->is_vertical_first ? n_in : n_out;
 	r->n_ring_row = 3 * r->ring_stride + KERNELS_SLACK;
 	r->ring = arena_array(arena, r->n_ring, r->n_ring_row);
 	r->rows = arena_array(arena, r->n_ring, sizeof(*r->rows));
-	return r->ring && r->rows && make_room(arena, n_in, &r->line) && make_room(arena, n_out, &r->out);
+	return r->ring && r->rows && make_room(arena, n_in, &r->line) &&
+	       make_room(arena, n_out, &r->out);
 }
 
-struct resize *resize_start(const struct kernels *kernels, const struct op *op, enum pass_order order,
-			    struct arena *arena)
+struct resize *resize_start(const struct kernels *kernels, const struct op *op,
+			    enum pass_order order, struct arena *arena)
 {
-	const struct taps_axis across = {op->filter, op->in_width, op->out_width, op->out.x0, op->out.x1};
-	const struct taps_axis down = {op->filter, op->in_height, op->out_height, op->out.y0, op->out.y1};
+	const struct taps_axis across = {op->filter, op->in_width, op->out_width, op->out.x0,
+					 op->out.x1};
+	const struct taps_axis down = {op->filter, op->in_height, op->out_height, op->out.y0,
+				       op->out.y1};
 	struct resize *r = arena_alloc(arena, sizeof(*r));
 
 	if (!r)
 		return NULL;
-	*r = (struct resize){.kernels = kernels, .op = op, .is_nearest = op->filter == FILTER_NEAREST};
-	if (!make_axis(r, &across, arena, true, &r->across) || !make_axis(r, &down, arena, false, &r->down))
+	*r = (struct resize){
+		.kernels = kernels, .op = op, .is_nearest = op->filter == FILTER_NEAREST};
+	if (!make_axis(r, &across, arena, true, &r->across) ||
+	    !make_axis(r, &down, arena, false, &r->down))
 		return NULL;
 	r->is_vertical_first = !r->is_nearest && r->across.is_there && r->down.is_there &&
 			       wants_vertical_first(op, order);
@@ -117,26 +124,20 @@ static bool is_wanted_nearest(const struct resize *r)
 	return r->n_given < t->n_out && t->at[r->n_given] == r->n_taken - 1;
 }
 
-static void take_nearest(struct resize *r, struct row in)
-{
-	const struct taps *t = &r->across.taps;
-
-	for (unsigned c = 0; c < 3 && is_wanted_nearest(r); c++)
-		for (uint32_t x = 0; x < t->n_out; x++)
-			r->out.at[c * r->out.stride + x] = in.at[c * in.stride + t->at[x]];
-}
-
 void resize_take(struct resize *r, struct row in)
 {
 	const struct row_room to = ring_row(r, r->n_taken++);
 
+	if (r->is_nearest && is_wanted_nearest(r))
+		r->kernels->pick(&r->across.taps, in, r->out);
 	if (r->is_nearest)
-		take_nearest(r, in);
-	else if (r->across.is_there && !r->is_vertical_first)
+		return;
+	if (r->across.is_there && !r->is_vertical_first)
 		r->kernels->horizontal(&r->across.taps, r->across.weights, in, to);
 	else
 		for (unsigned c = 0; c < 3; c++)
-			memcpy(to.at + c * to.stride, in.at + c * in.stride, r->op->in.x1 - r->op->in.x0);
+			memcpy(to.at + c * to.stride, in.at + c * in.stride,
+			       r->op->in.x1 - r->op->in.x0);
 }
 
 static bool give_nearest(struct resize *r, struct row *ret)

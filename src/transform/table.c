@@ -97,7 +97,7 @@ static bool is_equal(const struct value_table *t, enum value_form form)
 			uint32_t bits;
 
 			memcpy(&bits, &v, sizeof(bits));
-			if (t->dtype == DTYPE_float32 ? bits != t->to32[c][i]
+			if (t->dtype == DTYPE_float32	? bits != t->to32[c][i]
 			    : t->dtype == DTYPE_float16 ? table_float16(v) != t->to16[c][i]
 							: table_bfloat16(v) != t->to16[c][i])
 				return false;
@@ -113,7 +113,8 @@ static void find_formula(const struct field *f, struct value_table *t)
 	const double unit = f->scale == SCALE_NONE ? 1.0 : 1.0 / 255.0;
 	const struct step *s;
 
-	*o = (struct value_formula){.form = FORM_LOOKUP, .up = (float)unit,
+	*o = (struct value_formula){.form = FORM_LOOKUP,
+				    .up = (float)unit,
 				    .down = f->scale == SCALE_DIVIDE ? 255.0f : 1.0f,
 				    .again = f->scale == SCALE_DIVIDE ? (float)unit : 0.0f};
 	if (t->n_value == 1 || !only_normalize(f, &s))
@@ -152,7 +153,9 @@ void table_make(const struct field *f, struct value_table *ret)
 			uint32_t value;
 
 			put_values(f, c, i, ret);
-			value = ret->n_value == 1 ? ret->to8[c][i] : ret->n_value == 2 ? ret->to16[c][i] : ret->to32[c][i];
+			value = ret->n_value == 1   ? ret->to8[c][i]
+				: ret->n_value == 2 ? ret->to16[c][i]
+						    : ret->to32[c][i];
 			for (unsigned k = 0; k < 4; k++)
 				ret->bytes[c][k][i] = (uint8_t)(value >> 8 * k);
 		}

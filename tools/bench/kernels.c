@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Each kernel of each table this CPU can run beside its twin in plain C, in turns on the same row, in cache.
- * Usage: bench-kernels [--json] [ROUNDS]; prints nanoseconds a row (median over the rounds) and how many
- * times the twin's speed that is (median, least and most of the rounds' ratios).
+ * Each kernel of each table this CPU can run beside its twin in plain C, in turns on the same row,
+ * in cache. Usage: bench-kernels [--json] [ROUNDS]; prints nanoseconds a row (median over the
+ * rounds) and how many times the twin's speed that is (median, least and most of the rounds'
+ * ratios).
  */
 #include "base/arena.h"
 #include "transform/kernels.h"
@@ -15,7 +16,7 @@
 
 enum { ROUNDS_MAX = 101, PIXELS_MAX = 4096, TURN_NS = 300000 };
 
-enum part { SPLIT, HORIZONTAL, VERTICAL, PREPARE, CONVERT };
+enum part { SPLIT, HORIZONTAL, VERTICAL, PREPARE, PICK, CONVERT };
 
 struct shape {
 	const char *what;
@@ -46,9 +47,11 @@ static const struct shape shapes[] = {
 	{"vertical bilinear 4096 to 224", VERTICAL, 4096, 224, FILTER_BILINEAR},
 	{"vertical bicubic 320 to 224", VERTICAL, 320, 224, FILTER_BICUBIC},
 	{"vertical lanczos 320 to 224", VERTICAL, 320, 224, FILTER_LANCZOS},
+	{"pick (nearest) 320 to 224", PICK, 320, 224, FILTER_NEAREST},
 	{"convert 224 uint8 chw", CONVERT, 224, .dtype = DTYPE_uint8, .is_planar = true},
 	{"convert 224 float16 chw", CONVERT, 224, .dtype = DTYPE_float16, .is_planar = true},
-	{"convert 224 float16 chw flipped", CONVERT, 224, .dtype = DTYPE_float16, .is_planar = true, .is_flipped = true},
+	{"convert 224 float16 chw flipped", CONVERT, 224, .dtype = DTYPE_float16, .is_planar = true,
+	 .is_flipped = true},
 	{"convert 224 bfloat16 chw", CONVERT, 224, .dtype = DTYPE_bfloat16, .is_planar = true},
 	{"convert 224 float32 chw", CONVERT, 224, .dtype = DTYPE_float32, .is_planar = true},
 	{"convert 224 uint8 hwc", CONVERT, 224, .dtype = DTYPE_uint8},
@@ -71,8 +74,10 @@ static uint8_t in[64 * (3 * PIXELS_MAX + KERNELS_SLACK)], out[12 * PIXELS_MAX + 
 static void prepare(struct stage *s, const struct shape *shape, const struct kernels *k)
 {
 	const struct taps_axis axis = {shape->filter, shape->n_in, shape->n_out, 0, shape->n_out};
-	const struct field field = {.dtype = shape->dtype, .n_steps = shape->dtype == DTYPE_uint8 ? 0 : 1,
-				    .steps = {{.kind = STEP_NORMALIZE, .mean = {0.485f, 0.456f, 0.406f},
+	const struct field field = {.dtype = shape->dtype,
+				    .n_steps = shape->dtype == DTYPE_uint8 ? 0 : 1,
+				    .steps = {{.kind = STEP_NORMALIZE,
+					       .mean = {0.485f, 0.456f, 0.406f},
 					       .std = {0.229f, 0.224f, 0.225f}}}};
 	size_t n;
 
@@ -83,6 +88,8 @@ static void prepare(struct stage *s, const struct shape *shape, const struct ker
 		return;
 	if (!taps_make(&axis, &arena, &s->taps))
 		abort();
+	if (shape->part == PICK)
+		return;
 	n = shape->part == VERTICAL ? k->vertical_bytes(&s->taps) : k->horizontal_bytes(&s->taps);
 	s->weights = arena_alloc(&arena, n);
 	if (!s->weights || s->taps.n_taps > 64)
@@ -114,6 +121,9 @@ static void call(const struct stage *s, const struct kernels *k)
 	case VERTICAL:
 		k->vertical(&s->taps, s->weights, p->n_out / 2, s->rows, 3 * 224, out);
 		break;
+	case PICK:
+		k->pick(&s->taps, row, (struct row_room){out, 224});
+		break;
 	case CONVERT:
 		k->convert(&s->table, row, &to);
 		break;
@@ -144,7 +154,8 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void measure(const struct shape *shape, const struct kernels *k, unsigned n_rounds, bool is_json)
+static void measure(const struct shape *shape, const struct kernels *k, unsigned n_rounds,
+		    bool is_json)
 {
 	static struct stage twin, mine;
 	double ratios[ROUNDS_MAX], times[ROUNDS_MAX];
@@ -163,9 +174,11 @@ static void measure(const struct shape *shape, const struct kernels *k, unsigned
 	}
 	qsort(times, n_rounds, sizeof(*times), compare);
 	qsort(ratios, n_rounds, sizeof(*ratios), compare);
-	printf(is_json ? "{\"kernel\": \"%s\", \"table\": \"%s\", \"ns\": %.0f, \"times_c\": %.2f, \"least\": %.2f, \"most\": %.2f}\n"
+	printf(is_json ? "{\"kernel\": \"%s\", \"table\": \"%s\", \"ns\": %.0f, \"times_c\": %.2f, "
+			 "\"least\": %.2f, \"most\": %.2f}\n"
 		       : "%-34s %-7s %8.0f ns  %6.2f times C (%.2f to %.2f)\n",
-	       shape->what, k->name, times[n_rounds / 2], ratios[n_rounds / 2], ratios[0], ratios[n_rounds - 1]);
+	       shape->what, k->name, times[n_rounds / 2], ratios[n_rounds / 2], ratios[0],
+	       ratios[n_rounds - 1]);
 }
 
 int main(int argc, char **argv)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Every table of kernels this CPU can run against the one in plain C: random sizes from 1 to 4096, every
- * filter, odd strides, every dtype and layout. All memory lies between pages that may not be touched, each
- * case once with its beginning at the lower one and once with its end at the upper one.
+ * Every table of kernels this CPU can run against the one in plain C: random sizes from 1 to 4096,
+ * every filter, odd strides, every dtype and layout. All memory lies between pages that may not be
+ * touched, each case once with its beginning at the lower one and once with its end at the upper
+ * one.
  */
 #include "transform/kernels.h"
 
@@ -47,7 +48,8 @@ struct room {
 static struct room room_new(size_t n_bytes)
 {
 	struct room r = {.n_bytes = (n_bytes + PAGE - 1) / PAGE * PAGE};
-	uint8_t *all = mmap(NULL, r.n_bytes + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *all =
+		mmap(NULL, r.n_bytes + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	assert_ptr_not_equal(all, MAP_FAILED);
 	r.base = all + PAGE;
@@ -104,7 +106,8 @@ static struct taps draw_taps(uint32_t n_in, uint32_t n_out, enum filter filter)
 	n_out += n_out == n_in; /* such a pass is left out */
 	const uint32_t first = draw(n_out), end = first + 1 + draw(n_out - first);
 	const bool is_whole = draw(3) != 0;
-	const struct taps_axis axis = {filter, n_in, n_out, is_whole ? 0 : first, is_whole ? n_out : end};
+	const struct taps_axis axis = {filter, n_in, n_out, is_whole ? 0 : first,
+				       is_whole ? n_out : end};
 	struct taps t;
 
 	assert_true(taps_make(&axis, &arena, &t));
@@ -161,6 +164,27 @@ static void check_horizontal(const struct kernels *k)
 	}
 }
 
+static void check_pick(const struct kernels *k)
+{
+	for (unsigned i = 0; i < 3000; i++) {
+		const uint32_t n_in = draw_side(), n_out = draw_side();
+		const struct taps_axis axis = {FILTER_NEAREST, n_in, n_out, 0, n_out};
+		struct taps t;
+		struct row in;
+
+		arena_reset(&arena, arena.n_reserved);
+		assert_true(taps_make(&axis, &arena, &t));
+		const size_t stride = aligned(n_out);
+		const struct row_room got = {place(&out_room, room_bytes(stride), i % 2), stride};
+		const struct row_room wanted = {expected_room.base, stride};
+
+		in = draw_row(t.end_in - t.first_in, i % 2);
+		kernels_c.pick(&t, in, wanted);
+		k->pick(&t, in, got);
+		assert_same_rows(got, wanted, n_out);
+	}
+}
+
 static void check_vertical(const struct kernels *k)
 {
 	for (unsigned i = 0; i < 2000; i++) {
@@ -177,24 +201,34 @@ static void check_vertical(const struct kernels *k)
 		rows = arena_array(&arena, t.n_taps, sizeof(*rows));
 		assert_non_null(rows);
 		for (uint32_t y = 0; y < t.n_taps; y++)
-			rows[y] = place(&in_room, n + KERNELS_SLACK, i % 2) + (i % 2 ? -1 : 1) * (ptrdiff_t)(y * n);
+			rows[y] = place(&in_room, n + KERNELS_SLACK, i % 2) +
+				  (i % 2 ? -1 : 1) * (ptrdiff_t)(y * n);
 		fill(in_room.base, i % 2 ? 0 : t.n_taps * n + KERNELS_SLACK);
-		fill(in_room.base + in_room.n_bytes - (t.n_taps * n + KERNELS_SLACK), i % 2 ? t.n_taps * n + KERNELS_SLACK : 0);
+		fill(in_room.base + in_room.n_bytes - (t.n_taps * n + KERNELS_SLACK),
+		     i % 2 ? t.n_taps * n + KERNELS_SLACK : 0);
 		output = draw(t.n_out);
-		kernels_c.vertical(&t, prepared(&kernels_c, &t, false), output, rows, n, expected_room.base);
-		k->vertical(&t, prepared(k, &t, false), output, rows, n, place(&out_room, n + KERNELS_SLACK, i % 2));
-		assert_memory_equal(place(&out_room, n + KERNELS_SLACK, i % 2), expected_room.base, n);
+		kernels_c.vertical(&t, prepared(&kernels_c, &t, false), output, rows, n,
+				   expected_room.base);
+		k->vertical(&t, prepared(k, &t, false), output, rows, n,
+			    place(&out_room, n + KERNELS_SLACK, i % 2));
+		assert_memory_equal(place(&out_room, n + KERNELS_SLACK, i % 2), expected_room.base,
+				    n);
 	}
 }
 
 /* Some fields have a formula, some only the table. */
 static struct field draw_field(void)
 {
-	static const enum dtype dtypes[] = {DTYPE_uint8, DTYPE_float16, DTYPE_bfloat16, DTYPE_float32};
-	struct field f = {.decode = DECODE_IMAGE, .dtype = dtypes[draw(4)], .scale = (enum scale_kind)draw(3)};
+	static const enum dtype dtypes[] = {DTYPE_uint8, DTYPE_float16, DTYPE_bfloat16,
+					    DTYPE_float32};
+	struct field f = {.decode = DECODE_IMAGE,
+			  .dtype = dtypes[draw(4)],
+			  .scale = (enum scale_kind)draw(3)};
 	const unsigned kind = f.dtype == DTYPE_uint8 ? 0 : draw(4);
 	static const struct step normalizes[3] = {
-		{.kind = STEP_NORMALIZE, .mean = {0.485f, 0.456f, 0.406f}, .std = {0.229f, 0.224f, 0.225f}},
+		{.kind = STEP_NORMALIZE,
+		 .mean = {0.485f, 0.456f, 0.406f},
+		 .std = {0.229f, 0.224f, 0.225f}},
 		{.kind = STEP_NORMALIZE, .mean = {0.1f, -3.0f, 1e-3f}, .std = {1e-5f, 1e5f, 3e-7f}},
 		{.kind = STEP_NORMALIZE, .mean = {0.5f, 0.5f, 0.5f}, .std = {0.5f, 0.5f, 0.5f}}};
 
@@ -251,6 +285,11 @@ static void test_split(void **unused)
 static void test_horizontal(void **unused)
 {
 	check_all(check_horizontal);
+}
+
+static void test_pick(void **unused)
+{
+	check_all(check_pick);
 }
 
 static void test_vertical(void **unused)
@@ -311,8 +350,10 @@ static int tear_down(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_split),	  cmocka_unit_test(test_horizontal), cmocka_unit_test(test_vertical),
-		cmocka_unit_test(test_convert), cmocka_unit_test(test_weights), cmocka_unit_test(test_choice),
+		cmocka_unit_test(test_split),	 cmocka_unit_test(test_horizontal),
+		cmocka_unit_test(test_vertical), cmocka_unit_test(test_pick),
+		cmocka_unit_test(test_convert),	 cmocka_unit_test(test_weights),
+		cmocka_unit_test(test_choice),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
