@@ -2,9 +2,8 @@
 /* Copyright the ringfeed authors */
 /*
  * JPEG through libjpeg-turbo, set as Pillow sets it: accurate integer DCT, fancy upsampling. Rows above
- * the region are skipped (entropy-decoded only), columns are cropped with one iMCU of margin on both
- * sides, since the crop's edge is otherwise taken for the image's edge by the upsampling; the rest of
- * the file after the last row is never looked at.
+ * the region are skipped (entropy-decoded only), columns are cropped to the strip that the upsampling
+ * looks at (jpeg-strip.h); the rest of the file after the last row is never looked at.
  *
  * Missing bytes: libjpeg fills in for them with a warning. The image is bad only if a row that is
  * wanted was decoded after that point. In a file of one scan that is known row by row; a file of
@@ -14,6 +13,7 @@
 #include "decode/codec.h"
 #include "decode/exif.h"
 #include "decode/jpeg-memory.h"
+#include "decode/jpeg-strip.h"
 
 #include <setjmp.h>
 #include <stdbool.h>
@@ -271,15 +271,6 @@ static void lacks_row(struct jpeg *j, uint32_t row)
 	leave(j, CAUSE_damaged_image);
 }
 
-/* Fancy upsampling by two mixes in the neighbouring row of chroma. */
-static bool needs_row_below(const struct jpeg_decompress_struct *c)
-{
-	for (int i = 0; i < c->num_components; i++)
-		if (c->comp_info[i].v_samp_factor * 2 == c->max_v_samp_factor)
-			return true;
-	return false;
-}
-
 /* Has a progressive file refined every coefficient to its last bit? */
 static bool has_all_bits(const struct jpeg_decompress_struct *c)
 {
@@ -298,7 +289,7 @@ static void check_scans(struct jpeg *j, const struct image_region *region)
 	const uint32_t imcu = (uint32_t)c->max_v_samp_factor * DCTSIZE;
 	uint32_t last = region->y1 - 1;
 
-	if (needs_row_below(c) && region->y1 < c->image_height)
+	if (jpeg_mixes_rows(c) && region->y1 < c->image_height)
 		last++;
 	if (last / imcu >= j->first_short_row)
 		lacks_row(j, j->first_short_row * imcu);
@@ -311,28 +302,23 @@ static void check_scans(struct jpeg *j, const struct image_region *region)
 }
 
 /*
- * Starts decoding the columns that hold the region with its margin, and sets ret_x to their first one.
- * Returns the first row that will come. An image whose scans stop before full precision is smoothed
- * across blocks by libjpeg, which comes out as in a full decode only without crop and skipping.
+ * Starts decoding the strip of columns, and sets its x0 to the first one that will come. Returns the
+ * first row that will come. An image whose scans stop before full precision is smoothed across blocks
+ * by libjpeg, which comes out as in a full decode only without crop and skipping.
  */
-static uint32_t start(struct jpeg *j, const struct image_region *region, JDIMENSION *ret_x)
+static uint32_t start(struct jpeg *j, const struct image_region *region, struct jpeg_strip *strip)
 {
 	struct jpeg_decompress_struct *c = &j->cinfo;
-	const uint32_t imcu = (uint32_t)c->max_h_samp_factor * DCTSIZE;
-	JDIMENSION x0, width;
+	JDIMENSION x0 = strip->x0, width = strip->x1 - strip->x0;
 
 	jpeg_start_decompress(c);
 	if (jpeg_has_multiple_scans(c))
 		check_scans(j, region);
-	*ret_x = 0;
-	if (!has_all_bits(c))
+	if (!has_all_bits(c)) {
+		strip->x0 = 0;
 		return 0;
-	x0 = region->x0 / imcu * imcu;
-	x0 = x0 > imcu ? x0 - imcu : 0;
+	}
 	/* libjpeg-turbo 2.1.5 checks x0 + width in 32 bits; here both are within the image. */
-	width = c->image_width - x0;
-	if ((uint64_t)region->x1 + 2 * imcu < c->image_width)
-		width = (region->x1 + 2 * imcu - 1) / imcu * imcu - x0;
 	jpeg_crop_scanline(c, &x0, &width);
 	for (uint32_t n_skipped = 0; n_skipped < region->y0;) {
 		const JDIMENSION n = jpeg_skip_scanlines(c, region->y0 - n_skipped);
@@ -341,17 +327,7 @@ static uint32_t start(struct jpeg *j, const struct image_region *region, JDIMENS
 			leave(j, CAUSE_damaged_image);
 		n_skipped += n;
 	}
-	*ret_x = x0;
 	return region->y0;
-}
-
-/* The region, its margin and what rounding to iMCUs adds, but never more than the image; all of it
- * where start() may have to give up the crop. */
-static JDIMENSION row_pixels(const struct jpeg_decompress_struct *c, const struct image_region *region)
-{
-	const uint64_t n = region->x1 - region->x0 + 4 * (uint64_t)c->max_h_samp_factor * DCTSIZE;
-
-	return n < c->image_width && !c->progressive_mode ? (JDIMENSION)n : c->image_width;
 }
 
 static enum cause jpeg_read(void *codec, const struct image_region *region, image_row_fn *row, void *user)
@@ -362,7 +338,8 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 	const JDIMENSION n_channels = is_cmyk ? 4 : 3;
 	const bool is_one_scan = !jpeg_has_multiple_scans(c);
 	JSAMPARRAY rows;
-	JDIMENSION first_x;
+	struct jpeg_strip strip;
+	JDIMENSION width;
 	uint32_t y;
 
 	if (setjmp(j->out)) {
@@ -372,11 +349,15 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 	c->out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
 	c->dct_method = JDCT_ISLOW;
 	c->do_fancy_upsampling = TRUE;
-	rows = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE,
-				    row_pixels(c, region) * n_channels + OFF_ALIGNMENT, ROWS_AT_ONCE);
+	jpeg_calc_output_dimensions(c);
+	strip = jpeg_strip_around(c, region);
+	/* start() may have to give up the crop of a progressive image. */
+	width = c->progressive_mode ? c->output_width : strip.x1 - strip.x0;
+	rows = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE, width * n_channels + OFF_ALIGNMENT,
+				    ROWS_AT_ONCE);
 	for (int i = 0; i < ROWS_AT_ONCE; i++)
 		rows[i] += OFF_ALIGNMENT;
-	for (y = start(j, region, &first_x); y < region->y1;) {
+	for (y = start(j, region, &strip); y < region->y1;) {
 		const uint32_t n_left = region->y1 - y;
 		const JDIMENSION n = jpeg_read_scanlines(c, rows,
 							 n_left < ROWS_AT_ONCE ? n_left : ROWS_AT_ONCE);
@@ -388,7 +369,7 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 				continue;
 			if (is_cmyk)
 				cmyk_to_rgb(rows[i], c->output_width);
-			row(user, rows[i] + 3 * (size_t)(region->x0 - first_x));
+			row(user, rows[i] + 3 * (size_t)(region->x0 - strip.x0));
 		}
 	}
 	j->trouble->n_warnings = (uint32_t)j->errors.num_warnings;
