@@ -221,6 +221,15 @@ static void forget(struct jpeg *j, struct arena *arena)
 	j->seen_components = 0;
 }
 
+/* libjpeg-turbo 2.1.5 reads memory it never wrote when it scales 4x2 and 2x4 samplings. */
+static uint32_t max_shrink(const struct jpeg_decompress_struct *c)
+{
+	for (int i = 0; i < c->num_components; i++)
+		if (c->comp_info[i].h_samp_factor > 2 || c->comp_info[i].v_samp_factor > 2)
+			return 1;
+	return DCTSIZE;
+}
+
 static enum cause jpeg_open(void *codec, struct arena *arena, const struct image_source *source,
 			    struct image_trouble *trouble, struct image_info *ret)
 {
@@ -239,6 +248,7 @@ static enum cause jpeg_open(void *codec, struct arena *arena, const struct image
 	jpeg_read_header(c, TRUE);
 	ret->width = c->image_width;
 	ret->height = c->image_height;
+	ret->max_shrink = max_shrink(c);
 	if (source->has_exif)
 		ret->orientation = exif_of_jpeg(source->bytes, source->n_bytes);
 	if (c->num_components != 1 && c->num_components != 3 && c->num_components != 4) {
@@ -265,9 +275,11 @@ static void cmyk_to_rgb(uint8_t *row, uint32_t width)
 	}
 }
 
+/* The row is one of the output. */
 static void lacks_row(struct jpeg *j, uint32_t row)
 {
-	codec_say(j->trouble, "the bytes end before row %u of %u", row, j->cinfo.image_height);
+	codec_say(j->trouble, "the bytes end before row %u of %u", row * j->cinfo.scale_denom,
+		  j->cinfo.image_height);
 	leave(j, CAUSE_damaged_image);
 }
 
@@ -286,10 +298,10 @@ static void check_scans(struct jpeg *j, const struct image_region *region)
 {
 	struct jpeg_decompress_struct *c = &j->cinfo;
 	const uint32_t all = (1u << c->num_components) - 1;
-	const uint32_t imcu = (uint32_t)c->max_v_samp_factor * DCTSIZE;
+	const uint32_t imcu = jpeg_imcu_height(c);
 	uint32_t last = region->y1 - 1;
 
-	if (jpeg_mixes_rows(c) && region->y1 < c->image_height)
+	if (jpeg_mixes_rows(c) && region->y1 < c->output_height)
 		last++;
 	if (last / imcu >= j->first_short_row)
 		lacks_row(j, j->first_short_row * imcu);
@@ -349,6 +361,8 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 	c->out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
 	c->dct_method = JDCT_ISLOW;
 	c->do_fancy_upsampling = TRUE;
+	c->scale_num = 1;
+	c->scale_denom = region->shrink;
 	jpeg_calc_output_dimensions(c);
 	strip = jpeg_strip_around(c, region);
 	/* start() may have to give up the crop of a progressive image. */

@@ -35,9 +35,11 @@ class Regions:
         assert answer.endswith("\n"), f"decode-regions died on: {line}"
         return answer[:-1]
 
-    def use(self, path, pixels, folder):
-        """The image at path, whose whole decode must be these pixels."""
-        assert self.ask(f"image {path}").split()[0] == "none", path
+    def use(self, path, pixels, folder, shrink=1):
+        """The image at path, whose whole decode, shrunk by that much, must be these pixels."""
+        self.ask(f"shrink {shrink}")
+        answer = self.ask(f"image {path}").split()
+        assert answer[0] == "none" and int(answer[3]) >= shrink, (path, answer)
         raw = folder / "reference.raw"
         raw.write_bytes(numpy.ascontiguousarray(pixels).tobytes())
         assert self.ask(f"reference {raw}") == str(pixels.size)
@@ -76,3 +78,13 @@ def cjpeg(image, path, *options):
 def whole(path):
     """What Pillow makes of the whole file."""
     return numpy.asarray(Image.open(path).convert("RGB"))
+
+
+def shrunk(path, shrink):
+    """What Pillow's draft() makes of the whole file at 1/shrink, also where draft() would not go so far."""
+    image = Image.open(path)
+    (kind, extents, offset, more), = image.tile
+    image._size = tuple((side + shrink - 1) // shrink for side in image.size)
+    image.tile = [(kind, (0, 0, *image.size), offset, more)]
+    image.decoderconfig = (shrink, 0)
+    return numpy.asarray(image.convert("RGB"))

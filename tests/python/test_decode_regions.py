@@ -11,7 +11,6 @@ import numpy
 import pytest
 from PIL import Image
 
-import regions as tools
 from regions import DATA, SMALL, WIDE, cjpeg, picture, regions, whole  # noqa: F401 (a fixture)
 
 MODES = {"baseline": (), "progressive": ("-progressive",), "arithmetic": ("-arithmetic",),

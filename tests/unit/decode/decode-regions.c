@@ -5,7 +5,8 @@
  * Reads lines on stdin and answers each with one line on stdout until stdin ends:
  *
  *   limit BYTES             the arena of all that follows
- *   image PATH              "CAUSE WIDTH HEIGHT"
+ *   image PATH              "CAUSE WIDTH HEIGHT MAX_SHRINK"
+ *   shrink N                regions from now on are of the image shrunk by that
  *   reference PATH          raw RGB, what a decode of the whole image gives
  *   region X0 Y0 X1 Y1      "same", "differs at ROW", or "bad CAUSE: DETAIL"
  *   sweep N SEED            all pairs of columns and of rows, then N random regions: "same COUNT", or the
@@ -28,6 +29,7 @@ static size_t n_limit = ARENA_BYTES, n_dirty;
 static uint8_t *bytes, *reference;
 static size_t n_bytes;
 static struct image_info info;
+static uint32_t shrink = 1;
 static unsigned long long state;
 
 struct check {
@@ -87,7 +89,7 @@ static enum cause open_image(void)
 static void compare(void *user, const uint8_t *rgb)
 {
 	struct check *c = user;
-	const uint8_t *want = reference + 3 * ((size_t)c->y * info.width + c->region->x0);
+	const uint8_t *want = reference + 3 * ((size_t)c->y * image_shrunk(info.width, shrink) + c->region->x0);
 
 	if (!c->differs && memcmp(rgb, want, 3 * (size_t)(c->region->x1 - c->region->x0)) != 0) {
 		c->differs = true;
@@ -139,14 +141,14 @@ static bool sweep_pairs(uint32_t w, uint32_t h, unsigned *n_done)
 		for (uint32_t x1 = x0 + 1; x1 <= w; x1++) {
 			const uint32_t y = below(h);
 
-			if (!sweep_one((struct image_region){x0, y, x1, y + 1}, n_done))
+			if (!sweep_one((struct image_region){x0, y, x1, y + 1, shrink}, n_done))
 				return false;
 		}
 	for (uint32_t y0 = 0; y0 < h; y0++)
 		for (uint32_t y1 = y0 + 1; y1 <= h; y1++) {
 			const uint32_t x = below(w);
 
-			if (!sweep_one((struct image_region){x, y0, x + 1, y1}, n_done))
+			if (!sweep_one((struct image_region){x, y0, x + 1, y1, shrink}, n_done))
 				return false;
 		}
 	return true;
@@ -159,13 +161,14 @@ static void sweep(const char *line)
 
 	if (sscanf(line, "sweep %u %llu", &n_random, &state) != 2 || open_image() != CAUSE_none)
 		die(line);
-	w = info.width;
-	h = info.height;
+	w = image_shrunk(info.width, shrink);
+	h = image_shrunk(info.height, shrink);
 	if (!sweep_pairs(w, h, &n_done))
 		return;
 	for (unsigned i = 0; i < n_random; i++) {
 		const uint32_t x0 = below(w), y0 = below(h);
-		const struct image_region r = {x0, y0, x0 + 1 + below(w - x0), y0 + 1 + below(h - y0)};
+		const struct image_region r = {x0, y0, x0 + 1 + below(w - x0), y0 + 1 + below(h - y0),
+						shrink};
 
 		if (!sweep_one(r, &n_done))
 			return;
@@ -175,7 +178,7 @@ static void sweep(const char *line)
 
 static void one_region(const char *line)
 {
-	struct image_region r;
+	struct image_region r = {.shrink = shrink};
 	char answer[ANSWER_MAX];
 
 	if (sscanf(line, "region %u %u %u %u", &r.x0, &r.y0, &r.x1, &r.y1) != 4)
@@ -191,7 +194,7 @@ static void set_image(const char *path)
 	free(bytes);
 	bytes = load(path, &n_bytes);
 	cause = open_image();
-	printf("%s %u %u\n", cause_name(cause), info.width, info.height);
+	printf("%s %u %u %u\n", cause_name(cause), info.width, info.height, info.max_shrink);
 }
 
 static void set_reference(const char *path)
@@ -213,6 +216,8 @@ int main(void)
 		line[strcspn(line, "\n")] = '\0';
 		if (strncmp(line, "limit ", 6) == 0)
 			printf("%zu\n", n_limit = strtoul(line + 6, NULL, 10));
+		else if (strncmp(line, "shrink ", 7) == 0)
+			printf("%u\n", shrink = (uint32_t)strtoul(line + 7, NULL, 10));
 		else if (strncmp(line, "image ", 6) == 0)
 			set_image(line + 6);
 		else if (strncmp(line, "reference ", 10) == 0)
