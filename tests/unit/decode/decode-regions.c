@@ -9,6 +9,7 @@
  *   shrink N                regions from now on are of the image shrunk by that
  *   reference PATH          raw RGB, what a decode of the whole image gives
  *   region X0 Y0 X1 Y1      "same", "differs at ROW", or "bad CAUSE: DETAIL"
+ *   warnings                how many the last decode had
  *   sweep N SEED            all pairs of columns and of rows, then N random regions: "same COUNT", or the
  *                           first region that is not, with its answer as above
  *
@@ -224,6 +225,8 @@ int main(void)
 			set_reference(line + 10);
 		else if (strncmp(line, "region ", 7) == 0)
 			one_region(line);
+		else if (strcmp(line, "warnings") == 0)
+			printf("%u\n", image_trouble(image)->n_warnings);
 		else if (strncmp(line, "sweep ", 6) == 0)
 			sweep(line);
 		else
