@@ -18,6 +18,7 @@ struct codec {
 	void (*drop)(void *codec); /* accepts NULL */
 	enum cause (*open)(void *codec, struct arena *arena, const struct image_source *source,
 			   struct image_trouble *trouble, struct image_info *ret);
+	/* The region is within the image and its shrink is not 0. */
 	enum cause (*read)(void *codec, const struct image_region *region, image_row_fn *row,
 			   void *user);
 };

@@ -62,7 +62,7 @@ enum cause image_open(struct image *im, struct arena *arena, const struct image_
 
 		if (source->n_bytes < c->n_magic || memcmp(source->bytes, c->magic, c->n_magic) != 0)
 			continue;
-		im->info = (struct image_info){.orientation = 1};
+		im->info = (struct image_info){.orientation = 1, .max_shrink = 1};
 		cause = c->open(im->states[i], arena, source, &im->trouble, &im->info);
 		if (cause != CAUSE_none)
 			return cause;
@@ -76,12 +76,15 @@ enum cause image_open(struct image *im, struct arena *arena, const struct image_
 enum cause image_read(struct image *im, const struct image_region *region, image_row_fn *row, void *user)
 {
 	const int i = im->opened;
+	struct image_region r = *region;
 
 	assert(i >= 0);
-	assert(region->x0 < region->x1 && region->x1 <= im->info.width);
-	assert(region->y0 < region->y1 && region->y1 <= im->info.height);
+	r.shrink += r.shrink == 0;
+	assert((r.shrink & (r.shrink - 1)) == 0 && r.shrink <= im->info.max_shrink);
+	assert(r.x0 < r.x1 && r.x1 <= image_shrunk(im->info.width, r.shrink));
+	assert(r.y0 < r.y1 && r.y1 <= image_shrunk(im->info.height, r.shrink));
 	im->opened = -1;
-	return codecs[i]->read(im->states[i], region, row, user);
+	return codecs[i]->read(im->states[i], &r, row, user);
 }
 
 const struct image_trouble *image_trouble(const struct image *im)

@@ -2,9 +2,9 @@
 /* Copyright the ringfeed authors */
 /*
  * JPEG through libjpeg-turbo, set as Pillow sets it: accurate integer DCT, fancy upsampling. Rows above
- * the region are skipped (entropy-decoded only), columns are cropped with one iMCU of margin on both
- * sides, since the crop's edge is otherwise taken for the image's edge by the upsampling; the rest of
- * the file after the last row is never looked at.
+ * the region are skipped (entropy-decoded only), columns are cropped to the strip that the upsampling
+ * looks at (jpeg-strip.h); the rest of the file after the last row is never looked at. Where a file has
+ * restart markers, nothing is decoded but the segments around the region (jpeg-restart.h).
  *
  * Missing bytes: libjpeg fills in for them with a warning. The image is bad only if a row that is
  * wanted was decoded after that point. In a file of one scan that is known row by row; a file of
@@ -14,6 +14,8 @@
 #include "decode/codec.h"
 #include "decode/exif.h"
 #include "decode/jpeg-memory.h"
+#include "decode/jpeg-restart.h"
+#include "decode/jpeg-strip.h"
 
 #include <setjmp.h>
 #include <stdbool.h>
@@ -27,6 +29,7 @@ enum {
 	ROWS_AT_ONCE = 16,
 	/* libjpeg-turbo writes aligned rows past the cache, which is where they are wanted a moment later. */
 	OFF_ALIGNMENT = 8,
+	MARKER_RST0 = 0xd0,
 	MARKER_EOI = 0xd9,
 	NEVER = 0x7fffffff,
 };
@@ -45,6 +48,10 @@ struct jpeg {
 	bool is_short;		  /* data ran out in the scan being read; cleared per row of scans */
 	uint32_t first_short_row; /* first iMCU row of any scan that lacks data */
 	uint32_t seen_components; /* a bit each, of those that some scan held */
+	const uint8_t *bytes;	  /* the file; what is decoded may be a cut of it */
+	size_t n_bytes;
+	bool is_cut; /* the header in cinfo is a cut's */
+	uint32_t height, n_rows_cut; /* of the file; how many of its rows lie above the cut */
 };
 
 static struct jpeg *jpeg_of(j_common_ptr cinfo)
@@ -95,11 +102,24 @@ static void note_short(struct jpeg *j)
 		j->first_short_row = j->cinfo.input_iMCU_row;
 }
 
+/* In a cut there are segments without any data on purpose; libjpeg says so, and what it makes up for
+ * them it finds left over at a later marker. */
+static bool is_about_cut(const struct jpeg *j)
+{
+	const uint8_t *at = j->source.next_input_byte; /* where the MCU in hand begins */
+
+	if (!j->is_cut)
+		return false;
+	return j->errors.msg_code == JWRN_EXTRANEOUS_DATA ||
+	       (j->errors.msg_code == JWRN_HIT_MARKER && j->source.bytes_in_buffer >= 2 && at[0] == 0xff &&
+		at[1] >= MARKER_RST0 && at[1] < MARKER_RST0 + 8);
+}
+
 static void on_message(j_common_ptr cinfo, int level)
 {
 	struct jpeg *j = jpeg_of(cinfo);
 
-	if (level >= 0)
+	if (level >= 0 || is_about_cut(j))
 		return;
 	cinfo->err->num_warnings++;
 	if (cinfo->err->msg_code == JWRN_HIT_MARKER && j->cinfo.unread_marker == MARKER_EOI)
@@ -219,6 +239,29 @@ static void forget(struct jpeg *j, struct arena *arena)
 	j->is_short = false;
 	j->first_short_row = NEVER;
 	j->seen_components = 0;
+	j->n_rows_cut = 0;
+}
+
+/* libjpeg-turbo 2.1.5 reads memory it never wrote when it scales 4x2 and 2x4 samplings. */
+static uint32_t max_shrink(const struct jpeg_decompress_struct *c)
+{
+	for (int i = 0; i < c->num_components; i++)
+		if (c->comp_info[i].h_samp_factor > 2 || c->comp_info[i].v_samp_factor > 2)
+			return 1;
+	return DCTSIZE;
+}
+
+static enum cause read_header(struct jpeg *j, struct arena *arena, const uint8_t *bytes, size_t n_bytes)
+{
+	forget(j, arena);
+	j->source.next_input_byte = bytes;
+	j->source.bytes_in_buffer = n_bytes;
+	if (setjmp(j->out)) {
+		j->trouble->n_warnings = (uint32_t)j->errors.num_warnings;
+		return j->cause;
+	}
+	jpeg_read_header(&j->cinfo, TRUE);
+	return CAUSE_none;
 }
 
 static enum cause jpeg_open(void *codec, struct arena *arena, const struct image_source *source,
@@ -226,19 +269,19 @@ static enum cause jpeg_open(void *codec, struct arena *arena, const struct image
 {
 	struct jpeg *j = codec;
 	struct jpeg_decompress_struct *c = &j->cinfo;
+	enum cause cause;
 
 	j->trouble = trouble;
-	forget(j, arena);
 	j->max_scans = source->limits->max_scans;
-	j->source.next_input_byte = source->bytes;
-	j->source.bytes_in_buffer = source->n_bytes;
-	if (setjmp(j->out)) {
-		trouble->n_warnings = (uint32_t)j->errors.num_warnings;
-		return j->cause;
-	}
-	jpeg_read_header(c, TRUE);
+	j->bytes = source->bytes;
+	j->n_bytes = source->n_bytes;
+	j->is_cut = false;
+	cause = read_header(j, arena, j->bytes, j->n_bytes);
+	if (cause != CAUSE_none)
+		return cause;
 	ret->width = c->image_width;
-	ret->height = c->image_height;
+	ret->height = j->height = c->image_height;
+	ret->max_shrink = max_shrink(c);
 	if (source->has_exif)
 		ret->orientation = exif_of_jpeg(source->bytes, source->n_bytes);
 	if (c->num_components != 1 && c->num_components != 3 && c->num_components != 4) {
@@ -265,19 +308,12 @@ static void cmyk_to_rgb(uint8_t *row, uint32_t width)
 	}
 }
 
+/* The row is one of the output. */
 static void lacks_row(struct jpeg *j, uint32_t row)
 {
-	codec_say(j->trouble, "the bytes end before row %u of %u", row, j->cinfo.image_height);
+	codec_say(j->trouble, "the bytes end before row %u of %u",
+		  j->n_rows_cut + row * j->cinfo.scale_denom, j->height);
 	leave(j, CAUSE_damaged_image);
-}
-
-/* Fancy upsampling by two mixes in the neighbouring row of chroma. */
-static bool needs_row_below(const struct jpeg_decompress_struct *c)
-{
-	for (int i = 0; i < c->num_components; i++)
-		if (c->comp_info[i].v_samp_factor * 2 == c->max_v_samp_factor)
-			return true;
-	return false;
 }
 
 /* Has a progressive file refined every coefficient to its last bit? */
@@ -295,10 +331,10 @@ static void check_scans(struct jpeg *j, const struct image_region *region)
 {
 	struct jpeg_decompress_struct *c = &j->cinfo;
 	const uint32_t all = (1u << c->num_components) - 1;
-	const uint32_t imcu = (uint32_t)c->max_v_samp_factor * DCTSIZE;
+	const uint32_t imcu = jpeg_imcu_height(c);
 	uint32_t last = region->y1 - 1;
 
-	if (needs_row_below(c) && region->y1 < c->image_height)
+	if (jpeg_mixes_rows(c) && region->y1 < c->output_height)
 		last++;
 	if (last / imcu >= j->first_short_row)
 		lacks_row(j, j->first_short_row * imcu);
@@ -311,28 +347,23 @@ static void check_scans(struct jpeg *j, const struct image_region *region)
 }
 
 /*
- * Starts decoding the columns that hold the region with its margin, and sets ret_x to their first one.
- * Returns the first row that will come. An image whose scans stop before full precision is smoothed
- * across blocks by libjpeg, which comes out as in a full decode only without crop and skipping.
+ * Starts decoding the strip of columns, and sets its x0 to the first one that will come. Returns the
+ * first row that will come. An image whose scans stop before full precision is smoothed across blocks
+ * by libjpeg, which comes out as in a full decode only without crop and skipping.
  */
-static uint32_t start(struct jpeg *j, const struct image_region *region, JDIMENSION *ret_x)
+static uint32_t start(struct jpeg *j, const struct image_region *region, struct jpeg_strip *strip)
 {
 	struct jpeg_decompress_struct *c = &j->cinfo;
-	const uint32_t imcu = (uint32_t)c->max_h_samp_factor * DCTSIZE;
-	JDIMENSION x0, width;
+	JDIMENSION x0 = strip->x0, width = strip->x1 - strip->x0;
 
 	jpeg_start_decompress(c);
 	if (jpeg_has_multiple_scans(c))
 		check_scans(j, region);
-	*ret_x = 0;
-	if (!has_all_bits(c))
+	if (!has_all_bits(c)) {
+		strip->x0 = 0;
 		return 0;
-	x0 = region->x0 / imcu * imcu;
-	x0 = x0 > imcu ? x0 - imcu : 0;
+	}
 	/* libjpeg-turbo 2.1.5 checks x0 + width in 32 bits; here both are within the image. */
-	width = c->image_width - x0;
-	if ((uint64_t)region->x1 + 2 * imcu < c->image_width)
-		width = (region->x1 + 2 * imcu - 1) / imcu * imcu - x0;
 	jpeg_crop_scanline(c, &x0, &width);
 	for (uint32_t n_skipped = 0; n_skipped < region->y0;) {
 		const JDIMENSION n = jpeg_skip_scanlines(c, region->y0 - n_skipped);
@@ -341,42 +372,49 @@ static uint32_t start(struct jpeg *j, const struct image_region *region, JDIMENS
 			leave(j, CAUSE_damaged_image);
 		n_skipped += n;
 	}
-	*ret_x = x0;
 	return region->y0;
 }
 
-/* The region, its margin and what rounding to iMCUs adds, but never more than the image; all of it
- * where start() may have to give up the crop. */
-static JDIMENSION row_pixels(const struct jpeg_decompress_struct *c, const struct image_region *region)
+static void set_output(struct jpeg_decompress_struct *c, const struct image_region *region)
 {
-	const uint64_t n = region->x1 - region->x0 + 4 * (uint64_t)c->max_h_samp_factor * DCTSIZE;
-
-	return n < c->image_width && !c->progressive_mode ? (JDIMENSION)n : c->image_width;
+	c->out_color_space = c->num_components == 4 ? JCS_CMYK : JCS_RGB;
+	c->dct_method = JDCT_ISLOW;
+	c->do_fancy_upsampling = TRUE;
+	c->scale_num = 1;
+	c->scale_denom = region->shrink;
+	jpeg_calc_output_dimensions(c);
 }
 
-static enum cause jpeg_read(void *codec, const struct image_region *region, image_row_fn *row, void *user)
+/* Rows to decode into, of the strip's width; start() may have to give up the crop of a progressive image. */
+static JSAMPARRAY make_rows(struct jpeg *j, const struct jpeg_strip *strip)
 {
-	struct jpeg *j = codec;
 	struct jpeg_decompress_struct *c = &j->cinfo;
-	const bool is_cmyk = c->num_components == 4;
-	const JDIMENSION n_channels = is_cmyk ? 4 : 3;
+	const JDIMENSION width = c->progressive_mode ? c->output_width : strip->x1 - strip->x0;
+	const JDIMENSION n_channels = c->num_components == 4 ? 4 : 3;
+	JSAMPARRAY rows = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE,
+					       width * n_channels + OFF_ALIGNMENT, ROWS_AT_ONCE);
+
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		rows[i] += OFF_ALIGNMENT;
+	return rows;
+}
+
+static enum cause read_region(struct jpeg *j, const struct image_region *region, image_row_fn *row, void *user)
+{
+	struct jpeg_decompress_struct *c = &j->cinfo;
 	const bool is_one_scan = !jpeg_has_multiple_scans(c);
+	struct jpeg_strip strip;
 	JSAMPARRAY rows;
-	JDIMENSION first_x;
 	uint32_t y;
 
 	if (setjmp(j->out)) {
 		j->trouble->n_warnings = (uint32_t)j->errors.num_warnings;
 		return j->cause;
 	}
-	c->out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
-	c->dct_method = JDCT_ISLOW;
-	c->do_fancy_upsampling = TRUE;
-	rows = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE,
-				    row_pixels(c, region) * n_channels + OFF_ALIGNMENT, ROWS_AT_ONCE);
-	for (int i = 0; i < ROWS_AT_ONCE; i++)
-		rows[i] += OFF_ALIGNMENT;
-	for (y = start(j, region, &first_x); y < region->y1;) {
+	set_output(c, region);
+	strip = jpeg_strip_around(c, region);
+	rows = make_rows(j, &strip);
+	for (y = start(j, region, &strip); y < region->y1;) {
 		const uint32_t n_left = region->y1 - y;
 		const JDIMENSION n = jpeg_read_scanlines(c, rows,
 							 n_left < ROWS_AT_ONCE ? n_left : ROWS_AT_ONCE);
@@ -386,13 +424,68 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 		for (JDIMENSION i = 0; i < n; i++, y++) {
 			if (y < region->y0)
 				continue;
-			if (is_cmyk)
+			if (c->num_components == 4)
 				cmyk_to_rgb(rows[i], c->output_width);
-			row(user, rows[i] + 3 * (size_t)(region->x0 - first_x));
+			row(user, rows[i] + 3 * (size_t)(region->x0 - strip.x0));
 		}
 	}
 	j->trouble->n_warnings = (uint32_t)j->errors.num_warnings;
 	return CAUSE_none;
+}
+
+/* Puts the part of the file that the region needs in the file's place, where restart markers allow it. */
+static bool take_cut(struct jpeg *j, struct image_region *region)
+{
+	struct jpeg_decompress_struct *c = &j->cinfo;
+	const long n_warnings = j->errors.num_warnings;
+	struct jpeg_strip strip;
+	struct jpeg_cut cut;
+	uint32_t x, y;
+
+	if (setjmp(j->out))
+		return false;
+	set_output(c, region);
+	strip = jpeg_strip_around(c, region);
+	if (!jpeg_cut(c, j->bytes, j->n_bytes, &strip, j->memory.arena, &cut))
+		return false;
+	x = cut.x * jpeg_imcu_width(c);
+	y = cut.y * jpeg_imcu_height(c);
+	j->is_cut = true;
+	if (read_header(j, j->memory.arena, cut.bytes, cut.n_bytes) != CAUSE_none)
+		return false;
+	j->errors.num_warnings = n_warnings;
+	j->n_rows_cut = y * region->shrink;
+	*region = (struct image_region){region->x0 - x, region->y0 - y, region->x1 - x, region->y1 - y,
+					region->shrink};
+	return true;
+}
+
+/* A cut needs memory for its copy. All memory is asked for before the first row, so where there is too
+ * little, the file can still be read as it lies, and the verdict is the one of a file without markers. */
+static enum cause jpeg_read(void *codec, const struct image_region *region, image_row_fn *row, void *user)
+{
+	struct jpeg *j = codec;
+	struct arena *arena = j->memory.arena;
+	const size_t n_used = arena->n_used;
+	struct image_region inside = *region;
+	enum cause cause;
+
+	if (!j->cinfo.restart_interval)
+		return read_region(j, region, row, user);
+	if (take_cut(j, &inside)) {
+		cause = read_region(j, &inside, row, user);
+		if (cause != CAUSE_decode_memory)
+			return cause;
+	}
+	arena->n_used = n_used;
+	arena->is_over = false;
+	*j->trouble = (struct image_trouble){0};
+	if (j->is_cut) {
+		cause = read_header(j, arena, j->bytes, j->n_bytes);
+		if (cause != CAUSE_none)
+			return cause;
+	}
+	return read_region(j, region, row, user);
 }
 
 const struct codec codec_jpeg = {
