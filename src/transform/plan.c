@@ -8,7 +8,7 @@
 
 #include "base/draw.h"
 #include "base/hash.h"
-#include "transform/taps.h"
+#include "transform/shrink.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -37,12 +37,18 @@ static struct op *add_op(struct making *m, enum op_kind kind, uint64_t width, ui
 
 static enum cause add_resize(struct making *m, uint64_t width, uint64_t height, enum filter filter)
 {
+	const struct box all = {0, 0, m->width, m->height};
+	struct op *op;
+
 	if (width > SIDE_MAX || height > SIDE_MAX)
 		return CAUSE_too_many_pixels;
 	if (width == 0 || height == 0)
 		return CAUSE_too_small;
-	if (width != m->width || height != m->height)
-		add_op(m, OP_RESIZE, width, height)->filter = filter;
+	if (width == m->width && height == m->height)
+		return CAUSE_none;
+	op = add_op(m, OP_RESIZE, width, height);
+	op->filter = filter;
+	op->box = all;
 	return CAUSE_none;
 }
 
@@ -230,11 +236,24 @@ static void need_orient(struct op *op)
 	op->in = r;
 }
 
+struct taps_axis op_across(const struct op *op)
+{
+	return (struct taps_axis){op->filter, op->in_width, op->out_width, op->box.x0,
+				  op->box.x1, op->out.x0,   op->out.x1};
+}
+
+struct taps_axis op_down(const struct op *op)
+{
+	return (struct taps_axis){op->filter, op->in_height, op->out_height, op->box.y0,
+				  op->box.y1, op->out.y0,    op->out.y1};
+}
+
 static void need_resize(struct op *op)
 {
-	taps_need(op->filter, op->in_width, op->out_width, op->out.x0, op->out.x1, &op->in.x0, &op->in.x1);
-	taps_need(op->filter, op->in_height, op->out_height, op->out.y0, op->out.y1, &op->in.y0,
-		  &op->in.y1);
+	const struct taps_axis across = op_across(op), down = op_down(op);
+
+	taps_need(&across, &op->in.x0, &op->in.x1);
+	taps_need(&down, &op->in.y0, &op->in.y1);
 }
 
 static void follow_back(struct plan *p)
@@ -277,6 +296,9 @@ enum cause plan_make(const struct field *f, const struct plan_at *at, struct pla
 		return cause;
 	ret->width = m.width;
 	ret->height = m.height;
+	ret->shrink = 1;
+	if (f->is_fast)
+		shrink_plan(ret, at);
 	last = ret->n_ops ? &ret->ops[ret->n_ops - 1] : NULL;
 	if (last && last->kind == OP_WINDOW && last->is_flipped) {
 		ret->is_flipped = true;

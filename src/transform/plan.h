@@ -11,6 +11,7 @@
 #define TRANSFORM_PLAN_H
 
 #include "base/pipeline.h"
+#include "transform/taps.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,9 +21,13 @@ struct rect {
 	uint32_t x0, y0, x1, y1;
 };
 
+struct box {
+	double x0, y0, x1, y1;
+};
+
 enum op_kind {
 	OP_WINDOW, /* out(x, y) = in(left + x, top + y), x mirrored first if flipped; fill outside */
-	OP_RESIZE,
+	OP_RESIZE, /* of the box of the input, which is all of it unless the decoder shrinks */
 	OP_ORIENT, /* EXIF orientation 2 … 8 */
 };
 
@@ -33,6 +38,7 @@ struct op {
 	bool is_flipped;
 	uint8_t fill;
 	enum filter filter;
+	struct box box;
 	unsigned orientation;
 	struct rect in, out; /* the pixels that the result needs */
 };
@@ -49,7 +55,8 @@ struct plan {
 	unsigned n_ops;
 	uint32_t width, height; /* of the result */
 	bool is_flipped;	/* the result is mirrored as the very last thing */
-	struct rect source;	/* what is needed of the image as stored */
+	uint32_t shrink;	/* the decoder is to make the image smaller by this: 1, 2, 4 or 8 */
+	struct rect source;	/* what is needed of the image as stored, shrunk */
 	struct draw_note draws[STEPS_MAX];
 	unsigned n_draws;
 };
@@ -59,10 +66,15 @@ struct plan_at {
 	uint64_t seed, epoch, position;
 	uint32_t width, height; /* of the image as stored, both > 0 */
 	unsigned orientation;	/* 1 … 8 */
+	uint32_t max_shrink;	/* what the decoder can make it smaller by; 0: nothing is decoded */
 };
 
 /* CAUSE_none, CAUSE_too_small, or CAUSE_too_many_pixels for a resize past 2^31 a side. */
 enum cause plan_make(const struct field *f, const struct plan_at *at, struct plan *ret);
+
+/* One axis of a resize, with the outputs that are needed. */
+struct taps_axis op_across(const struct op *op);
+struct taps_axis op_down(const struct op *op);
 
 /* Do the field's steps make sense for pixels: geometry before normalize, floats for it? A sentence
  * without full stop says what is wrong, or NULL. */

@@ -48,7 +48,7 @@ static bool make_axis(struct resize *r, const struct taps_axis *wanted, struct a
 {
 	const struct kernels *k = r->kernels;
 
-	ret->is_there = wanted->n_in != wanted->n_out || r->is_nearest;
+	ret->is_there = !taps_are_idle(wanted) || r->is_nearest;
 	if (!ret->is_there)
 		return true;
 	if (!taps_make(wanted, arena, &ret->taps))
@@ -89,10 +89,7 @@ static bool make_buffers(struct resize *r, struct arena *arena)
 struct resize *resize_start(const struct kernels *kernels, const struct op *op,
 			    enum pass_order order, struct arena *arena)
 {
-	const struct taps_axis across = {op->filter, op->in_width, op->out_width, op->out.x0,
-					 op->out.x1};
-	const struct taps_axis down = {op->filter, op->in_height, op->out_height, op->out.y0,
-				       op->out.y1};
+	const struct taps_axis across = op_across(op), down = op_down(op);
 	struct resize *r = arena_alloc(arena, sizeof(*r));
 
 	if (!r)

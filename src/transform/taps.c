@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
-/* The formulas are Pillow's Resample.c in meaning and in order of operations, since the last bit of a
- * weight decides the last bit of a pixel; nearest is its Geometry.c's running sum. */
+/* The formulas are Pillow's Resample.c in meaning and in order of operations, since the last bit of
+ * a weight decides the last bit of a pixel; nearest is its Geometry.c's running sum. */
 #include "transform/taps.h"
 
 #include <math.h>
@@ -58,43 +58,44 @@ static const struct {
 	double support;
 } filters[] = {
 	[FILTER_NEAREST] = {box, 0.0}, /* not used as such */
-	[FILTER_BOX] = {box, 0.5},
-	[FILTER_BILINEAR] = {bilinear, 1.0},
-	[FILTER_HAMMING] = {hamming, 1.0},
-	[FILTER_BICUBIC] = {bicubic, 2.0},
+	[FILTER_BOX] = {box, 0.5},	   [FILTER_BILINEAR] = {bilinear, 1.0},
+	[FILTER_HAMMING] = {hamming, 1.0}, [FILTER_BICUBIC] = {bicubic, 2.0},
 	[FILTER_LANCZOS] = {lanczos, 3.0},
 };
 
 /* How outputs lie over inputs. */
 struct spacing {
-	double scale, filter_scale, support;
-	uint32_t n_in;
+	double box_from, scale, filter_scale, support;
+	int64_t first_in, end_in; /* of the box */
 };
 
-static struct spacing spacing_of(enum filter filter, uint32_t n_in, uint32_t n_out)
+static struct spacing spacing_of(const struct taps_axis *a)
 {
-	struct spacing s = {.scale = (double)n_in / n_out, .n_in = n_in};
+	struct spacing s = {.box_from = a->box_from, .scale = (a->box_to - a->box_from) / a->n_out};
 
 	s.filter_scale = s.scale < 1.0 ? 1.0 : s.scale;
-	s.support = filters[filter].support * s.filter_scale;
+	s.support = filters[a->filter].support * s.filter_scale;
+	s.first_in = (int64_t)floor(a->box_from);
+	s.end_in = (int64_t)ceil(a->box_to);
 	return s;
 }
 
 static double span(const struct spacing *s, uint32_t out, uint32_t *ret_from, uint32_t *ret_to)
 {
-	const double center = (out + 0.5) * s->scale;
+	const double center = s->box_from + (out + 0.5) * s->scale;
 	int64_t from = (int64_t)(center - s->support + 0.5);
 	int64_t to = (int64_t)(center + s->support + 0.5);
 
-	from = from < 0 ? 0 : from;
-	to = to > s->n_in ? s->n_in : to;
+	from = from < s->first_in ? s->first_in : from;
+	to = to > s->end_in ? s->end_in : to;
 	*ret_from = (uint32_t)from;
 	*ret_to = (uint32_t)to;
 	return center;
 }
 
-/* The input of every wanted output, by repeated addition. The sum of n additions is off by less than
- * n^2 / 2^52 of half a step, so with sides below 2^26 it never leaves the axis; past that it is held in. */
+/* The input of every wanted output, by repeated addition. The sum of n additions is off by less
+ * than n^2 / 2^52 of half a step, so with sides below 2^26 it never leaves the axis; past that it
+ * is held in. */
 static void nearest_inputs(uint32_t n_in, uint32_t n_out, uint32_t from, uint32_t to, uint32_t *ret)
 {
 	const double scale = (double)n_in / n_out;
@@ -118,30 +119,34 @@ static uint32_t nearest_input(uint32_t n_in, uint32_t n_out, uint32_t out)
 	return in;
 }
 
-void taps_need(enum filter filter, uint32_t n_in, uint32_t n_out, uint32_t from, uint32_t to,
-	       uint32_t *ret_from, uint32_t *ret_to)
+bool taps_are_idle(const struct taps_axis *a)
 {
-	const struct spacing s = spacing_of(filter, n_in, n_out);
+	return a->n_in == a->n_out && a->box_from == 0.0 && a->box_to == a->n_in;
+}
+
+void taps_need(const struct taps_axis *a, uint32_t *ret_from, uint32_t *ret_to)
+{
+	const struct spacing s = spacing_of(a);
 	uint32_t ignored;
 
-	if (n_in == n_out) {
-		*ret_from = from;
-		*ret_to = to;
-	} else if (filter == FILTER_NEAREST) {
-		*ret_from = nearest_input(n_in, n_out, from);
-		*ret_to = nearest_input(n_in, n_out, to - 1) + 1;
+	if (taps_are_idle(a)) {
+		*ret_from = a->first_out;
+		*ret_to = a->end_out;
+	} else if (a->filter == FILTER_NEAREST) {
+		*ret_from = nearest_input(a->n_in, a->n_out, a->first_out);
+		*ret_to = nearest_input(a->n_in, a->n_out, a->end_out - 1) + 1;
 	} else {
-		span(&s, from, ret_from, &ignored);
-		span(&s, to - 1, &ignored, ret_to);
+		span(&s, a->first_out, ret_from, &ignored);
+		span(&s, a->end_out - 1, &ignored, ret_to);
 	}
 }
 
 /* Weights of one output into row, as fixed point; doubles has room for as many. */
-static void weigh(const struct spacing *s, enum filter filter, uint32_t out, const uint32_t range[2],
-		  double *doubles, int32_t *row)
+static void weigh(const struct spacing *s, enum filter filter, uint32_t out,
+		  const uint32_t range[2], double *doubles, int32_t *row)
 {
 	const uint32_t n = range[1] - range[0];
-	const double center = (out + 0.5) * s->scale, ss = 1.0 / s->filter_scale;
+	const double center = s->box_from + (out + 0.5) * s->scale, ss = 1.0 / s->filter_scale;
 	double sum = 0.0;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -172,12 +177,11 @@ static bool make_nearest(const struct taps_axis *axis, struct arena *arena, stru
 
 bool taps_make(const struct taps_axis *axis, struct arena *arena, struct taps *ret)
 {
-	const struct spacing s = spacing_of(axis->filter, axis->n_in, axis->n_out);
+	const struct spacing s = spacing_of(axis);
 	struct taps t = {.first_out = axis->first_out, .n_out = axis->end_out - axis->first_out};
 	double *doubles;
 
-	taps_need(axis->filter, axis->n_in, axis->n_out, axis->first_out, axis->end_out, &t.first_in,
-		  &t.end_in);
+	taps_need(axis, &t.first_in, &t.end_in);
 	t.at = arena_array(arena, t.n_out, sizeof(*t.at));
 	if (!t.at)
 		return false;

@@ -30,15 +30,18 @@ struct taps {
 
 struct taps_axis {
 	enum filter filter;
-	uint32_t n_in, n_out;	   /* of the whole axis */
+	uint32_t n_in, n_out;	     /* of the whole axis */
+	double box_from, box_to;     /* the part of the inputs that the outputs cover, 0 and n_in for all;
+				      * what lies outside counts for nothing. nearest: all. */
 	uint32_t first_out, end_out; /* the outputs that are wanted */
 };
 
-/* The inputs [ret_from, ret_to) that outputs [from, to) of the axis need. */
-void taps_need(enum filter filter, uint32_t n_in, uint32_t n_out, uint32_t from, uint32_t to,
-	       uint32_t *ret_from, uint32_t *ret_to);
+/* Would a pass over the axis change nothing? */
+bool taps_are_idle(const struct taps_axis *axis);
+/* The inputs [ret_from, ret_to) that the wanted outputs need. */
+void taps_need(const struct taps_axis *axis, uint32_t *ret_from, uint32_t *ret_to);
 
-/* Makes the table in the arena, for an axis whose sizes differ or for nearest. false: the arena is too small. */
+/* Makes the table in the arena, for an axis that is not idle or for nearest. false: the arena is too small. */
 bool taps_make(const struct taps_axis *axis, struct arena *arena, struct taps *ret);
 
 #endif

@@ -8,8 +8,6 @@
  * scratch. The chain's buffers and the decoder's are all asked for before the first row; what exceeds
  * the large limit is a bad sample wherever it runs, because the amount depends on the sample alone. Pages
  * above scratch_bytes go back to the system before the answer.
- *
- * `decode: {image: fast}` is met by the exact decode: a scaled IDCT is allowed there, not required.
  */
 #include "worker/maker.h"
 
@@ -105,7 +103,7 @@ static enum cause plan_sample(struct maker *m, const struct maker_job *job, cons
 	const struct field *f = &m->pipeline->fields[job->field];
 	const struct plan_at at = {.seed = job->seed, .epoch = job->epoch, .position = job->position,
 				   .width = info->width, .height = info->height,
-				   .orientation = info->orientation};
+				   .orientation = info->orientation, .max_shrink = info->max_shrink};
 	const enum cause cause = plan_make(f, &at, &m->plan);
 
 	if (cause != CAUSE_none) {
@@ -142,7 +140,7 @@ static enum cause make_image(struct maker *m, const struct maker_job *job, char 
 	if (!chain)
 		return CAUSE_decode_memory;
 	region = (struct image_region){m->plan.source.x0, m->plan.source.y0, m->plan.source.x1,
-				       m->plan.source.y1};
+				       m->plan.source.y1, m->plan.shrink};
 	return image_read(m->image, &region, push_row, chain);
 }
 

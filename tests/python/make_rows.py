@@ -22,6 +22,7 @@ class Field:
     scale: str = "divide"
     pass_order: str = "pillow"
     exif: bool = False
+    fast: bool = False
 
     @property
     def shape(self):
@@ -64,7 +65,7 @@ class Maker:
             return
         self.field = field
         self.tell(f"field {field.dtype} {field.layout} {field.scale} {field.pass_order} "
-                  f"{int(field.exif)} {field.height} {field.width}")
+                  f"{int(field.exif)} {int(field.fast)} {field.height} {field.width}")
         for step in field.steps:
             self.tell("step " + " ".join(repr(x) if isinstance(x, float) else str(x) for x in step))
 

@@ -73,7 +73,7 @@ static uint8_t in[64 * (3 * PIXELS_MAX + KERNELS_SLACK)], out[12 * PIXELS_MAX + 
 
 static void prepare(struct stage *s, const struct shape *shape, const struct kernels *k)
 {
-	const struct taps_axis axis = {shape->filter, shape->n_in, shape->n_out, 0, shape->n_out};
+	const struct taps_axis axis = {shape->filter, shape->n_in, shape->n_out, 0, shape->n_in, 0, shape->n_out};
 	const struct field field = {.dtype = shape->dtype,
 				    .n_steps = shape->dtype == DTYPE_uint8 ? 0 : 1,
 				    .steps = {{.kind = STEP_NORMALIZE,

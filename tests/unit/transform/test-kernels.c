@@ -106,7 +106,7 @@ static struct taps draw_taps(uint32_t n_in, uint32_t n_out, enum filter filter)
 	n_out += n_out == n_in; /* such a pass is left out */
 	const uint32_t first = draw(n_out), end = first + 1 + draw(n_out - first);
 	const bool is_whole = draw(3) != 0;
-	const struct taps_axis axis = {filter, n_in, n_out, is_whole ? 0 : first,
+	const struct taps_axis axis = {filter, n_in, n_out, 0, n_in, is_whole ? 0 : first,
 				       is_whole ? n_out : end};
 	struct taps t;
 
@@ -168,7 +168,7 @@ static void check_pick(const struct kernels *k)
 {
 	for (unsigned i = 0; i < 3000; i++) {
 		const uint32_t n_in = draw_side(), n_out = draw_side();
-		const struct taps_axis axis = {FILTER_NEAREST, n_in, n_out, 0, n_out};
+		const struct taps_axis axis = {FILTER_NEAREST, n_in, n_out, 0, n_in, 0, n_out};
 		struct taps t;
 		struct row in;
 

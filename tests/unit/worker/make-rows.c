@@ -4,7 +4,7 @@
  * Makes rows on request, for the tests in tests/python that compare them with Pillow's. Reads lines on
  * stdin and writes answers on stdout until stdin ends:
  *
- *   field DTYPE LAYOUT SCALE PASSES EXIF HEIGHT WIDTH   a new pipeline with one field "image" of that shape
+ *   field DTYPE LAYOUT SCALE PASSES EXIF FAST HEIGHT WIDTH   a new pipeline of one field "image" of that shape
  *   integer DTYPE                                       the same with an integer field
  *   step NAME …                                         one more transform, its numbers in the order below
  *   limits MAX_PIXELS MAX_SCANS DECODE_MEMORY SCRATCH
@@ -40,11 +40,11 @@ static void set_field(const char *line)
 {
 	char dtype[16], layout[8], scale[16], passes[16];
 	struct field *f = &pipeline.fields[0];
-	unsigned exif, h, w;
+	unsigned exif, fast, h, w;
 
-	if (sscanf(line, "field %15s %7s %15s %15s %u %u %u", dtype, layout, scale, passes, &exif, &h, &w) != 7)
+	if (sscanf(line, "field %15s %7s %15s %15s %u %u %u %u", dtype, layout, scale, passes, &exif, &fast, &h, &w) != 8)
 		die(line);
-	*f = (struct field){.name = "image", .decode = DECODE_IMAGE, .n_dims = 3, .has_exif = exif,
+	*f = (struct field){.name = "image", .decode = DECODE_IMAGE, .n_dims = 3, .has_exif = exif, .is_fast = fast,
 			    .dtype = (enum dtype)dtype_parse(dtype),
 			    .layout = strcmp(layout, "chw") == 0 ? LAYOUT_CHW : LAYOUT_HWC,
 			    .scale = strcmp(scale, "divide") == 0	? SCALE_DIVIDE
