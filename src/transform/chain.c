@@ -7,6 +7,7 @@
  */
 #include "transform/chain.h"
 
+#include "transform/orient.h"
 #include "transform/resize.h"
 
 #include <assert.h>
@@ -15,9 +16,9 @@
 struct stage {
 	const struct op *op;
 	uint32_t n_taken; /* input rows so far */
-	struct row_room
-		room; /* window: a row; orient: the picture, a plane after the other, and a row */
+	struct row_room room; /* window: a row */
 	struct resize *resize;
+	struct orient *orient;
 };
 
 struct chain {
@@ -56,27 +57,34 @@ static void write_row(struct chain *c, struct row in)
 		c->setup->kernels->finish();
 }
 
+/* n values from the place on, which may lie outside the n_in of the plane, or the same from right
+ * to left. */
+static void show(const uint8_t *plane, int64_t n_in, int64_t from, int64_t n, const struct op *op,
+		 uint8_t *out)
+{
+	const int64_t first = from < 0 ? 0 : from, end = from + n > n_in ? n_in : from + n;
+
+	memset(out, op->fill, (size_t)n);
+	if (op->is_flipped)
+		for (int64_t x = first; x < end; x++)
+			out[from + n - 1 - x] = plane[x];
+	else if (first < end)
+		memcpy(out + (first - from), plane + first, (size_t)(end - first));
+}
+
 /* Columns of one row of a window: what of the input shows, mirrored or not, in a field of fill. */
 static struct row window_row(struct stage *s, struct row in)
 {
 	const struct op *op = s->op;
-	const int64_t n = rect_width(&op->out);
+	const int64_t n = rect_width(&op->out), n_in = rect_width(&op->in);
 	int64_t first = op->is_flipped ? (int64_t)op->out_width - op->out.x1 : op->out.x0;
 
 	first += op->left -
 		 op->in.x0; /* input pixel, from the start of the row, under the leftmost output */
-	if (!op->is_flipped && first >= 0 && first + n <= rect_width(&op->in))
+	if (!op->is_flipped && first >= 0 && first + n <= n_in)
 		return (struct row){in.at + first, in.stride};
-	for (unsigned c = 0; c < 3; c++) {
-		const uint8_t *from = in.at + c * in.stride;
-		uint8_t *out = s->room.at + c * s->room.stride;
-
-		for (int64_t x = 0; x < n; x++) {
-			const int64_t at = first + (op->is_flipped ? n - 1 - x : x);
-
-			out[x] = at >= 0 && at < rect_width(&op->in) ? from[at] : op->fill;
-		}
-	}
+	for (unsigned c = 0; c < 3; c++)
+		show(in.at + c * in.stride, n_in, first, n, op, s->room.at + c * s->room.stride);
 	return row_of(s->room);
 }
 
@@ -114,44 +122,14 @@ static void push_window(struct chain *c, unsigned i, struct row in)
 		push_padding(c, i, (uint32_t)(y + 1));
 }
 
-/* The place in the plane as stored of a pixel of the picture turned upright; both from their rect's
- * corner. */
-static size_t oriented(const struct op *op, uint32_t x, uint32_t y)
-{
-	const uint32_t w = rect_width(&op->in), h = rect_height(&op->in);
-	const unsigned o = op->orientation;
-	uint32_t in_x = o >= 5 ? y : x, in_y = o >= 5 ? x : y;
-
-	if (o == 2 || o == 3 || o == 7 || o == 8)
-		in_x = w - 1 - in_x;
-	if (o == 3 || o == 4 || o == 6 || o == 7)
-		in_y = h - 1 - in_y;
-	return (size_t)in_y * w + in_x;
-}
-
-static size_t rect_pixels(const struct rect *r)
-{
-	return (size_t)rect_width(r) * rect_height(r);
-}
-
 static void push_orient(struct chain *c, unsigned i, struct row in)
 {
-	struct stage *s = &c->stages[i];
-	const struct op *op = s->op;
-	const size_t n_in = rect_width(&op->in), n_plane = rect_pixels(&op->in);
-	const struct row_room line = {s->room.at + 3 * n_plane, s->room.stride};
+	struct orient *o = c->stages[i].orient;
+	struct row out;
 
-	for (unsigned p = 0; p < 3; p++)
-		memcpy(s->room.at + p * n_plane + s->n_taken * n_in, in.at + p * in.stride, n_in);
-	if (++s->n_taken < rect_height(&op->in))
-		return;
-	for (uint32_t y = 0; y < rect_height(&op->out); y++) {
-		for (unsigned p = 0; p < 3; p++)
-			for (uint32_t x = 0; x < rect_width(&op->out); x++)
-				line.at[p * line.stride + x] =
-					s->room.at[p * n_plane + oriented(op, x, y)];
-		push(c, i + 1, row_of(line));
-	}
+	orient_take(o, in);
+	while (orient_give(o, &out))
+		push(c, i + 1, out);
 }
 
 static void push_resize(struct chain *c, unsigned i, struct row in)
@@ -183,12 +161,12 @@ static void push(struct chain *c, unsigned i, struct row in)
 	}
 }
 
-/* Room for a row of n pixels, behind n_before bytes. */
-static bool make_room(struct arena *arena, size_t n, size_t n_before, struct row_room *ret)
+/* Room for a row of n pixels. */
+static bool make_room(struct arena *arena, size_t n, struct row_room *ret)
 {
 	const size_t stride = (n + KERNELS_SLACK - 1) / KERNELS_SLACK * KERNELS_SLACK;
 
-	*ret = (struct row_room){arena_alloc(arena, n_before + 3 * stride + KERNELS_SLACK), stride};
+	*ret = (struct row_room){arena_alloc(arena, 3 * stride + KERNELS_SLACK), stride};
 	return ret->at;
 }
 
@@ -201,9 +179,10 @@ static bool stage_init(const struct chain_setup *setup, const struct op *op, str
 		s->resize = resize_start(setup->kernels, op, setup->field->pass_order, arena);
 		return s->resize;
 	case OP_WINDOW:
-		return make_room(arena, rect_width(&op->out), 0, &s->room);
+		return make_room(arena, rect_width(&op->out), &s->room);
 	case OP_ORIENT:
-		return make_room(arena, rect_width(&op->out), 3 * rect_pixels(&op->in), &s->room);
+		s->orient = orient_start(setup->kernels, op, arena);
+		return s->orient;
 	}
 	return false;
 }
@@ -224,7 +203,7 @@ struct chain *chain_start(const struct chain_setup *setup, const struct plan *pl
 		.target = {.at = row, .width = plan->width, .is_flipped = plan->is_flipped}};
 	if (is_planar)
 		c->target.plane = (size_t)plan->width * plan->height;
-	if (!make_room(arena, rect_width(&plan->source), 0, &c->planes))
+	if (!make_room(arena, rect_width(&plan->source), &c->planes))
 		return NULL;
 	for (unsigned i = 0; i < plan->n_ops; i++)
 		if (!stage_init(setup, &plan->ops[i], arena, &c->stages[i]))

@@ -85,6 +85,14 @@ static void pick(const struct taps *t, struct row in, struct row_room out)
 	}
 }
 
+static void transpose(const uint8_t *restrict in, size_t in_stride, uint8_t *restrict out,
+		      size_t out_stride)
+{
+	for (size_t y = 0; y < KERNELS_BLOCK; y++)
+		for (size_t x = 0; x < KERNELS_BLOCK; x++)
+			out[y * out_stride + x] = in[x * in_stride + y];
+}
+
 /* The same loop for each size of value: planes or alternating, either mirrored. */
 #define CONVERT(name, type, member)                                                                \
 	static void name(const struct value_table *table, struct row in,                           \
@@ -131,6 +139,7 @@ const struct kernels kernels_c = {
 	.prepare_vertical = prepare,
 	.vertical = vertical,
 	.pick = pick,
+	.transpose = transpose,
 	.convert = convert,
 	.finish = finish,
 };

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { KERNELS_ALIGN = 16, KERNELS_SLACK = 64 };
+enum { KERNELS_ALIGN = 16, KERNELS_SLACK = 64, KERNELS_BLOCK = 16 };
 
 struct row {
 	const uint8_t *at;
@@ -64,6 +64,9 @@ struct kernels {
 
 	/* The row of t->n_out pixels that nearest picks. */
 	void (*pick)(const struct taps *taps, struct row in, struct row_room out);
+
+	/* A square block of KERNELS_BLOCK bytes a side, mirrored on its diagonal. */
+	void (*transpose)(const uint8_t *in, size_t in_stride, uint8_t *out, size_t out_stride);
 
 	/* A row through the table to the target, maybe past the cache. */
 	void (*convert)(const struct value_table *table, struct row in, const struct row_target *to);

@@ -228,8 +228,8 @@ static void need_orient(struct op *op)
 
 	if (op->orientation >= 5) /* transposed: back to the stored axes */
 		r = (struct rect){r.y0, r.x0, r.y1, r.x1};
-	/* Which stored axes run backwards: x for 2, 3, 7, 8; y for 3, 4, 6, 7. */
-	if (op->orientation == 2 || op->orientation == 3 || op->orientation == 7 || op->orientation == 8)
+	/* Which stored axes run backwards: x for 3, 7, 8; y for 3, 4, 6, 7. */
+	if (op->orientation == 3 || op->orientation == 7 || op->orientation == 8)
 		r = (struct rect){w - r.x1, r.y0, w - r.x0, r.y1};
 	if (op->orientation == 3 || op->orientation == 4 || op->orientation == 6 || op->orientation == 7)
 		r = (struct rect){r.x0, h - r.y1, r.x1, h - r.y0};
@@ -288,7 +288,9 @@ enum cause plan_make(const struct field *f, const struct plan_at *at, struct pla
 	ret->is_flipped = false;
 	if (at->orientation >= 5)
 		add_op(&m, OP_ORIENT, m.height, m.width)->orientation = at->orientation;
-	else if (at->orientation >= 2)
+	else if (at->orientation == 2)
+		add_op(&m, OP_WINDOW, m.width, m.height)->is_flipped = true;
+	else if (at->orientation >= 3)
 		add_op(&m, OP_ORIENT, m.width, m.height)->orientation = at->orientation;
 	for (unsigned i = 0; i < f->n_steps && cause == CAUSE_none; i++)
 		cause = add_step(&m, i);

@@ -28,7 +28,7 @@ struct box {
 enum op_kind {
 	OP_WINDOW, /* out(x, y) = in(left + x, top + y), x mirrored first if flipped; fill outside */
 	OP_RESIZE, /* of the box of the input, which is all of it unless the decoder shrinks */
-	OP_ORIENT, /* EXIF orientation 2 … 8 */
+	OP_ORIENT, /* EXIF orientation 3 … 8; 2 is a mirrored window */
 };
 
 struct op {

@@ -78,7 +78,7 @@ static double shift(uint32_t side, uint32_t shrink, bool is_reversed)
 static struct box box_of(const struct cut *c, const struct plan_at *at, uint32_t n)
 {
 	const unsigned o = at->orientation;
-	const double x = shift(at->width, n, o == 2 || o == 3 || o == 7 || o == 8);
+	const double x = shift(at->width, n, o == 3 || o == 7 || o == 8);
 	const double y = shift(at->height, n, o == 3 || o == 4 || o == 6 || o == 7);
 	const double across = o >= 5 ? y : x, down = o >= 5 ? x : y;
 
@@ -102,7 +102,7 @@ void shrink_plan(struct plan *p, const struct plan_at *at)
 	next = (unsigned)(resize - p->ops) + 1;
 	resize->in_width = shrunk(at->width, p->shrink);
 	resize->in_height = shrunk(at->height, p->shrink);
-	if (at->orientation >= 2) {
+	if (at->orientation >= 3) {
 		ops[n_ops] = p->ops[0];
 		ops[n_ops].in_width = resize->in_width;
 		ops[n_ops].in_height = resize->in_height;

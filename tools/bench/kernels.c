@@ -16,7 +16,7 @@
 
 enum { ROUNDS_MAX = 101, PIXELS_MAX = 4096, TURN_NS = 300000 };
 
-enum part { SPLIT, HORIZONTAL, VERTICAL, PREPARE, PICK, CONVERT };
+enum part { SPLIT, HORIZONTAL, VERTICAL, PREPARE, PICK, TRANSPOSE, CONVERT };
 
 struct shape {
 	const char *what;
@@ -48,6 +48,7 @@ static const struct shape shapes[] = {
 	{"vertical bicubic 320 to 224", VERTICAL, 320, 224, FILTER_BICUBIC},
 	{"vertical lanczos 320 to 224", VERTICAL, 320, 224, FILTER_LANCZOS},
 	{"pick (nearest) 320 to 224", PICK, 320, 224, FILTER_NEAREST},
+	{"transpose 16 x 16", TRANSPOSE, 16},
 	{"convert 224 uint8 chw", CONVERT, 224, .dtype = DTYPE_uint8, .is_planar = true},
 	{"convert 224 float16 chw", CONVERT, 224, .dtype = DTYPE_float16, .is_planar = true},
 	{"convert 224 float16 chw flipped", CONVERT, 224, .dtype = DTYPE_float16, .is_planar = true,
@@ -84,7 +85,7 @@ static void prepare(struct stage *s, const struct shape *shape, const struct ker
 	s->shape = shape;
 	if (shape->part == CONVERT)
 		table_make(&field, &s->table);
-	if (shape->part == CONVERT || shape->part == SPLIT)
+	if (shape->part == CONVERT || shape->part == SPLIT || shape->part == TRANSPOSE)
 		return;
 	if (!taps_make(&axis, &arena, &s->taps))
 		abort();
@@ -123,6 +124,9 @@ static void call(const struct stage *s, const struct kernels *k)
 		break;
 	case PICK:
 		k->pick(&s->taps, row, (struct row_room){out, 224});
+		break;
+	case TRANSPOSE:
+		k->transpose(in, PIXELS_MAX, out, KERNELS_BLOCK);
 		break;
 	case CONVERT:
 		k->convert(&s->table, row, &to);

@@ -185,6 +185,23 @@ static void check_pick(const struct kernels *k)
 	}
 }
 
+static void check_transpose(const struct kernels *k)
+{
+	for (unsigned i = 0; i < 200; i++) {
+		const size_t n = KERNELS_BLOCK, in_stride = n + draw(50), out_stride = n + draw(50);
+		const size_t n_in = (n - 1) * in_stride + n, n_out = (n - 1) * out_stride + n;
+		uint8_t *in = place(&in_room, n_in, i % 2), *out = place(&out_room, n_out, i % 2);
+
+		fill(in, n_in);
+		memset(out, 7, n_out);
+		memset(expected_room.base, 7, n_out);
+		kernels_c.transpose(in, in_stride, expected_room.base, out_stride);
+		k->transpose(in, in_stride, out, out_stride);
+		assert_memory_equal(out, expected_room.base, n_out);
+		assert_int_equal(expected_room.base[out_stride], in[1]);
+	}
+}
+
 static void check_vertical(const struct kernels *k)
 {
 	for (unsigned i = 0; i < 2000; i++) {
@@ -292,6 +309,11 @@ static void test_pick(void **unused)
 	check_all(check_pick);
 }
 
+static void test_transpose(void **unused)
+{
+	check_all(check_transpose);
+}
+
 static void test_vertical(void **unused)
 {
 	check_all(check_vertical);
@@ -351,7 +373,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_split),	 cmocka_unit_test(test_horizontal),
-		cmocka_unit_test(test_vertical), cmocka_unit_test(test_pick),
+		cmocka_unit_test(test_vertical), cmocka_unit_test(test_pick),	  cmocka_unit_test(test_transpose),
 		cmocka_unit_test(test_convert),	 cmocka_unit_test(test_weights),
 		cmocka_unit_test(test_choice),
 	};
