@@ -75,8 +75,9 @@ static void print_text(const json_t *all)
 	const json_t *m = json_object_get(all, "memory"), *feed;
 	size_t i;
 
-	printf("ringfeed %s, pid %lld, %s, up %.0fs, reading with %s%s%s\n", text(all, "version"),
-	       number(all, "pid"), text(all, "socket"), seconds(all, "uptime_seconds"), text(all, "engine"),
+	printf("ringfeed %s, pid %lld, %s, up %.0fs, pixels with %s, reading with %s%s%s\n", text(all, "version"),
+	       number(all, "pid"), text(all, "socket"), seconds(all, "uptime_seconds"), text(all, "kernels"),
+	       text(all, "engine"),
 	       *text(all, "engine_reason") ? ": " : "", text(all, "engine_reason"));
 	printf("memory: %.1f MiB now, %.1f MiB at most, %.1f MiB planned, budget %.1f MiB; %zu workers\n",
 	       mib(m, "resident_bytes"), mib(m, "peak_bytes"), mib(m, "planned_bytes"),

@@ -2,6 +2,7 @@
 /* Copyright the ringfeed authors */
 /* The state of the daemon as JSON; README names the keys. */
 #include "serve/daemon.h"
+#include "worker/maker.h"
 
 #include <jansson.h>
 #include <unistd.h>
@@ -198,6 +199,7 @@ char *status_json(struct daemon *d)
 	json_object_set_new(j, "engine", json_string(io_engine_kind(d->engine) == IO_URING ? "uring" : "threads"));
 	put(j, "registered_bytes", io_engine_registered(d->engine));
 	json_object_set_new(j, "engine_reason", json_string(d->io_reason));
+	json_object_set_new(j, "kernels", json_string(maker_kernels()));
 	json_object_set_new(j, "memory", memory_json(d));
 	json_object_set_new(j, "workers", workers_json(d));
 	json_object_set_new(j, "reads", reads_json(d));

@@ -48,10 +48,11 @@ static bool make_buffers(struct orient *o, struct arena *arena)
 	const size_t n_rows = round_up(o->height), n_line = is_turned(o) ? n_rows : o->stride;
 
 	o->n_plane = n_rows * o->stride;
-	o->picture = arena_array(arena, 3, o->n_plane);
+	o->picture = arena_alloc(arena, 3 * o->n_plane + KERNELS_SLACK);
 	o->line = (struct row_room){arena_alloc(arena, 3 * n_line + KERNELS_SLACK), n_line};
 	if (is_turned(o))
-		o->block = (struct row_room){arena_array(arena, 3 * n_line, KERNELS_BLOCK), n_line};
+		o->block = (struct row_room){
+			arena_alloc(arena, 3 * n_line * KERNELS_BLOCK + KERNELS_SLACK), n_line};
 	return o->picture && o->line.at && (!is_turned(o) || o->block.at);
 }
 
