@@ -219,10 +219,16 @@ static enum cause png_read(void *codec, const struct image_region *region, image
 	return CAUSE_none;
 }
 
+static bool png_knows(const uint8_t *bytes, size_t n)
+{
+	static const uint8_t signature[N_SIGNATURE] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+
+	return n >= N_SIGNATURE && memcmp(bytes, signature, N_SIGNATURE) == 0;
+}
+
 const struct codec codec_png = {
 	.name = "png",
-	.magic = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'},
-	.n_magic = N_SIGNATURE,
+	.knows = png_knows,
 	.make = png_make,
 	.drop = png_drop,
 	.open = png_open,
