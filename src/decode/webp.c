@@ -191,13 +191,14 @@ static bool read_container(struct webp *w, const struct image_source *source, st
 	return true;
 }
 
+/* libwebp does not always say that it was memory it lacked. */
 static enum cause cause_of(struct webp *w, VP8StatusCode status)
 {
+	if (status != VP8_STATUS_OK && w->arena->is_over)
+		return CAUSE_decode_memory;
 	switch (status) {
 	case VP8_STATUS_OK:
 		return CAUSE_none;
-	case VP8_STATUS_OUT_OF_MEMORY:
-		return CAUSE_decode_memory;
 	case VP8_STATUS_UNSUPPORTED_FEATURE:
 		codec_say(w->trouble, "libwebp: a feature it does not know");
 		return CAUSE_unsupported_image;

@@ -107,6 +107,8 @@ static bool check(const struct image_region *region, char *answer)
 
 	if (cause == CAUSE_none)
 		cause = image_read(image, region, compare, &c);
+	if (cause == CAUSE_decode_memory && c.y != region->y0)
+		die("memory was asked for after the first row");
 	if (cause != CAUSE_none)
 		snprintf(answer, ANSWER_MAX, "bad %s: %s", cause_name(cause), image_trouble(image)->detail);
 	else if (c.differs)
