@@ -46,9 +46,10 @@ bool png_unfilter_plain(uint8_t *row, const uint8_t *above, size_t n, unsigned n
 			row[i] = (uint8_t)(row[i] + ((i < n_pixel ? 0 : row[i - n_pixel]) + above[i]) / 2);
 		return true;
 	case FILTER_PAETH:
-		for (size_t i = 0; i < n; i++)
-			row[i] = (uint8_t)(row[i] + (i < n_pixel ? above[i]
-							: paeth(row[i - n_pixel], above[i], above[i - n_pixel])));
+		for (size_t i = 0; i < n_pixel; i++)
+			row[i] = (uint8_t)(row[i] + above[i]);
+		for (size_t i = n_pixel; i < n; i++)
+			row[i] = (uint8_t)(row[i] + paeth(row[i - n_pixel], above[i], above[i - n_pixel]));
 		return true;
 	default:
 		return false;

@@ -122,10 +122,15 @@ static bool is_within_window(const uint8_t *data, size_t n_data, size_t n_inflat
 static uint8_t *inflate_rows(const struct png_plain *p, struct libdeflate_decompressor *inflater,
 			     struct arena *arena)
 {
-	const size_t n = ((size_t)p->width * pixel_bytes(p) + 1) * p->height;
-	const uint8_t *data = join(p, arena);
-	uint8_t *rows = arena_alloc(arena, n + PNG_FILTER_SLACK);
+	const uint8_t *data;
+	uint8_t *rows;
+	size_t n;
 
+	if (__builtin_mul_overflow((size_t)p->width * pixel_bytes(p) + 1, (size_t)p->height, &n) ||
+	    n > SIZE_MAX - PNG_FILTER_SLACK)
+		return NULL;
+	data = join(p, arena);
+	rows = arena_alloc(arena, n + PNG_FILTER_SLACK);
 	if (!data || !rows || !is_within_window(data, p->n_data, n))
 		return NULL;
 	/* Without a place for the size, only exactly n bytes are a success. */

@@ -305,13 +305,14 @@ static enum cause webp_read(void *codec, const struct image_region *region, imag
 	cause = decode(w, &part, pixels);
 	if (cause != CAUSE_none)
 		return cause;
+	pixels += 3 * (size_t)(inside.x0 - part.x0);
 	n_left = region->x0 < w->x ? 3 * (size_t)(w->x - region->x0) : 0;
 	for (uint32_t y = region->y0; y < region->y1; y++) {
 		const bool is_covered = y >= w->y && y - w->y >= inside.y0 && y - w->y < inside.y1;
 
 		memset(line, 0, n_line);
 		if (is_covered)
-			memcpy(line + n_left, pixels + (y - w->y - part.y0) * stride + 3 * (size_t)(inside.x0 - part.x0),
+			memcpy(line + n_left, pixels + (y - w->y - part.y0) * stride,
 			       3 * (size_t)(inside.x1 - inside.x0));
 		row(user, line);
 	}

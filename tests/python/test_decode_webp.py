@@ -96,7 +96,8 @@ def test_animations(regions, tmp_path):  # noqa: F811
         path.write_bytes(animation((64, 60), [(*place, make(kind, 37, 29), KINDS[kind]), second]))
         regions.use(path, whole(path), tmp_path)
         regions.sweep(kind, place, n=100)
-    make("alpha", 40, 30).save(path, save_all=True, append_images=[make("lossy", 40, 30, 2)], duration=50, lossless=True)
+    make("alpha", 40, 30).save(path, save_all=True, append_images=[make("lossy", 40, 30, 2)], duration=50,
+                               lossless=True)
     regions.use(path, whole(path), tmp_path)
     regions.sweep("Pillow's")
 

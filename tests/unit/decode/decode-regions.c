@@ -90,7 +90,8 @@ static enum cause open_image(void)
 static void compare(void *user, const uint8_t *rgb)
 {
 	struct check *c = user;
-	const uint8_t *want = reference + 3 * ((size_t)c->y * image_shrunk(info.width, shrink) + c->region->x0);
+	const size_t width = image_shrunk(info.width, shrink);
+	const uint8_t *want = reference + 3 * (c->y * width + c->region->x0);
 
 	if (!c->differs && memcmp(rgb, want, 3 * (size_t)(c->region->x1 - c->region->x0)) != 0) {
 		c->differs = true;
