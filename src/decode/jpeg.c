@@ -477,8 +477,7 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 		if (cause != CAUSE_decode_memory)
 			return cause;
 	}
-	arena->n_used = n_used;
-	arena->is_over = false;
+	arena_rewind(arena, n_used);
 	*j->trouble = (struct image_trouble){0};
 	if (j->is_cut) {
 		cause = read_header(j, arena, j->bytes, j->n_bytes);

@@ -261,8 +261,7 @@ static enum cause png_read(void *codec, const struct image_region *region, image
 	if (!p->png) {
 		if (png_plain_read(&p->plain, p->inflater, p->arena, region, row, user))
 			return CAUSE_none;
-		p->arena->n_used = n_used;
-		p->arena->is_over = false;
+		arena_rewind(p->arena, n_used);
 		cause = begin(p);
 		if (cause != CAUSE_none)
 			return cause;
