@@ -121,7 +121,7 @@ class Running:
         except BrokenPipeError:
             pass  # the end of its output is seen below
         if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
-            self.process.kill()
+            turns.kill_tree(self.process)
             raise turns.Failed(f"no answer in {PATIENCE} s")
         line = self.process.stdout.readline()
         if not line:
@@ -141,8 +141,7 @@ class Running:
             self.process.stdin.close()
             self.process.wait(20)
         except (BrokenPipeError, subprocess.TimeoutExpired):
-            self.process.kill()
-            self.process.wait()
+            turns.kill_tree(self.process)
         self.process.stdout.close()
 
 

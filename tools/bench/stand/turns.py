@@ -8,6 +8,7 @@ is taken round by round, so that a machine whose speed drifts treats all alike.
 import os
 import pathlib
 import platform
+import signal
 import statistics
 import subprocess
 import time
@@ -87,8 +88,8 @@ def stat(pid):
     return int(fields[1]), sum(int(x) for x in fields[11:15])
 
 
-def tree_cpu_seconds(root):
-    """User and system time of a process and all its descendants, dead ones that were waited for too."""
+def tree(root):
+    """A process and all its descendants: pid -> CPU ticks."""
     parents, ticks = {}, {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -96,12 +97,27 @@ def tree_cpu_seconds(root):
                 parents[int(entry)], ticks[int(entry)] = stat(entry)
             except (FileNotFoundError, ProcessLookupError):
                 continue
-    total, family = 0, [root]
+    found, family = {}, [root]
     while family:
         pid = family.pop()
-        total += ticks.get(pid, 0)
+        found[pid] = ticks.get(pid, 0)
         family += [child for child, parent in parents.items() if parent == pid]
-    return total / TICK
+    return found
+
+
+def tree_cpu_seconds(root):
+    """User and system time of a process and all its descendants, dead ones that were waited for too."""
+    return sum(tree(root).values()) / TICK
+
+
+def kill_tree(process):
+    """A Popen of ours with all its descendants."""
+    for pid in tree(process.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    process.wait()
 
 
 def settled_cpu_seconds(root, patience=3.0):
