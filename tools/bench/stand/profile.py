@@ -91,9 +91,10 @@ def group_of(dso, symbol, lines):
 
 def shares(programs, paths, wanted, folder):
     """Group -> share of a worker's time on float32 rows, and the number of samples."""
-    boxes = []
+    boxes, kernels = [], []
 
     def prepare(program):
+        kernels.append(program.kernels)
         boxes[:] = program.positions(0, wanted)
         program.seconds("float32")
 
@@ -113,4 +114,4 @@ def shares(programs, paths, wanted, folder):
     groups = collections.Counter()
     for (dso, symbol), n in rows.items():
         groups[group_of(dso, symbol, lines)] += n
-    return {"samples": total, "shares": {group: groups[group] / total for group in GROUPS}}
+    return {"samples": total, "kernels": kernels[0], "shares": {group: groups[group] / total for group in GROUPS}}
