@@ -13,6 +13,7 @@
  */
 #include "decode/codec.h"
 #include "decode/exif.h"
+#include "decode/jpeg-entropy.h"
 #include "decode/jpeg-memory.h"
 #include "decode/jpeg-restart.h"
 #include "decode/jpeg-strip.h"
@@ -40,6 +41,7 @@ struct jpeg {
 	struct jpeg_source_mgr source;
 	struct jpeg_progress_mgr progress;
 	struct jpeg_memory memory; /* cinfo.client_data points here */
+	struct jpeg_entropy entropy;
 	jmp_buf out;
 	enum cause cause; /* why out was taken */
 	struct image_trouble *trouble;
@@ -357,6 +359,7 @@ static uint32_t start(struct jpeg *j, const struct image_region *region, struct 
 	JDIMENSION x0 = strip->x0, width = strip->x1 - strip->x0;
 
 	jpeg_start_decompress(c);
+	jpeg_entropy_take_over(&j->entropy, c);
 	if (jpeg_has_multiple_scans(c))
 		check_scans(j, region);
 	if (!has_all_bits(c)) {
