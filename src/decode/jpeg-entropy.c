@@ -48,19 +48,26 @@ INLINE int extend(int bits, int n)
 	return bits < 1 << (n - 1) ? bits - (1 << n) + 1 : bits;
 }
 
+static void fill_looks(uint16_t *at, int n, int what)
+{
+	for (int i = 0; i < n; i++)
+		at[i] = (uint16_t)what;
+}
+
 /* All looks that begin with the code. */
 static void put_code(struct entropy_table *t, int code, int length, int symbol)
 {
-	const int n_more = ENTROPY_LOOK - length, size = symbol & 15;
+	const int n_more = ENTROPY_LOOK - length, size = symbol & 15, n_rest = n_more - size;
 
-	for (int more = 0; n_more >= 0 && more < 1 << n_more; more++) {
-		const int at = code << n_more | more;
-		const int value = size && size <= n_more ? extend(more >> (n_more - size), size) : 0;
+	if (n_more < 0)
+		return;
+	fill_looks(t->codes + (code << n_more), 1 << n_more, symbol << 8 | length);
+	for (int bits = 0; size && n_rest >= 0 && bits < 1 << size; bits++) {
+		const int value = extend(bits, size);
 
-		t->codes[at] = (uint16_t)(symbol << 8 | length);
-		if (value && value >= INT8_MIN && value <= INT8_MAX)
-			t->whole[at] = (uint16_t)((unsigned)value << 8 | (unsigned)(symbol & 0xf0) |
-						  (unsigned)(length + size));
+		if (value >= INT8_MIN && value <= INT8_MAX)
+			fill_looks(t->whole + ((code << size | bits) << n_rest), 1 << n_rest,
+				   (value & 0xff) << 8 | (symbol & 0xf0) | (length + size));
 	}
 }
 
