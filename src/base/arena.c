@@ -101,6 +101,13 @@ void *arena_array(struct arena *a, size_t n, size_t size)
 	return arena_alloc(a, n_bytes);
 }
 
+void arena_rewind(struct arena *a, size_t n_used)
+{
+	ASAN_POISON_MEMORY_REGION(a->base + n_used, a->n_used - n_used);
+	a->n_used = n_used;
+	a->is_over = false;
+}
+
 void arena_trim(struct arena *a, size_t n_bytes)
 {
 	const size_t keep = (n_bytes + PAGE - 1) & ~(size_t)(PAGE - 1);

@@ -35,6 +35,8 @@ void arena_reset(struct arena *a, size_t n_limit);
 void *arena_alloc(struct arena *a, size_t n_bytes);
 /* n x size bytes; a product that overflows is past the limit. */
 void *arena_array(struct arena *a, size_t n, size_t size);
+/* Forgets what was handed out, and refused, since n_used was this. */
+void arena_rewind(struct arena *a, size_t n_used);
 /* Gives the pages above the first n_bytes back to the system. Nothing may be in use there. */
 void arena_trim(struct arena *a, size_t n_bytes);
 

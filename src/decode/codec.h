@@ -11,8 +11,8 @@
 
 struct codec {
 	const char *name;
-	uint8_t magic[8];
-	size_t n_magic;
+	/* Do the first bytes look like one of its images? */
+	bool (*knows)(const uint8_t *bytes, size_t n);
 	/* NULL when there is no memory. */
 	void *(*make)(void);
 	void (*drop)(void *codec); /* accepts NULL */
@@ -23,7 +23,7 @@ struct codec {
 			   void *user);
 };
 
-extern const struct codec codec_jpeg, codec_png;
+extern const struct codec codec_jpeg, codec_png, codec_webp;
 
 /* width x height against limits.max_pixels. */
 enum cause codec_check_size(uint32_t width, uint32_t height, const struct limits *limits,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * The orientation in a JPEG's Exif segment or a PNG's eXIf chunk, as Pillow's ImageOps.exif_transpose
- * reads it. Anything odd means 1, upright.
+ * The orientation in a JPEG's Exif segment, a PNG's eXIf or a WebP's EXIF chunk, as Pillow's
+ * ImageOps.exif_transpose reads it. Anything odd means 1, upright.
  *
  * Threads: any; nothing here has state.
  */

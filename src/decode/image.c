@@ -11,11 +11,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { N_CODECS = 2 };
+enum { N_CODECS = 3 };
 
-static const struct codec *const codecs[N_CODECS] = {&codec_jpeg, &codec_png};
+static const struct codec *const codecs[N_CODECS] = {&codec_jpeg, &codec_png, &codec_webp};
 
 struct image {
 	void *states[N_CODECS];
@@ -60,7 +59,7 @@ enum cause image_open(struct image *im, struct arena *arena, const struct image_
 	for (int i = 0; i < N_CODECS; i++) {
 		const struct codec *c = codecs[i];
 
-		if (source->n_bytes < c->n_magic || memcmp(source->bytes, c->magic, c->n_magic) != 0)
+		if (!c->knows(source->bytes, source->n_bytes))
 			continue;
 		im->info = (struct image_info){.orientation = 1, .max_shrink = 1};
 		cause = c->open(im->states[i], arena, source, &im->trouble, &im->info);

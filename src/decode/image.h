@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * JPEG and PNG bytes to rows of 8-bit RGB, exactly as Pillow's convert("RGB") sees them. Only the rows
+ * JPEG, PNG and WebP bytes to rows of 8-bit RGB, exactly as Pillow's convert("RGB") sees them. Only the rows
  * and columns that are asked for are decoded as far as the format allows: rows above are skipped,
  * nothing below is touched.
  *

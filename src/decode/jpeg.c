@@ -477,8 +477,7 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 		if (cause != CAUSE_decode_memory)
 			return cause;
 	}
-	arena->n_used = n_used;
-	arena->is_over = false;
+	arena_rewind(arena, n_used);
 	*j->trouble = (struct image_trouble){0};
 	if (j->is_cut) {
 		cause = read_header(j, arena, j->bytes, j->n_bytes);
@@ -488,10 +487,14 @@ static enum cause jpeg_read(void *codec, const struct image_region *region, imag
 	return read_region(j, region, row, user);
 }
 
+static bool jpeg_knows(const uint8_t *bytes, size_t n)
+{
+	return n >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
+}
+
 const struct codec codec_jpeg = {
 	.name = "jpeg",
-	.magic = {0xff, 0xd8, 0xff},
-	.n_magic = 3,
+	.knows = jpeg_knows,
 	.make = jpeg_make,
 	.drop = jpeg_drop,
 	.open = jpeg_open,

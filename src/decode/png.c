@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * PNG through libpng. Every checksum of every chunk in the bytes is checked before anything is decoded,
- * with zlib's crc32 over the chunks as they lie there, so libpng need not do it again. Ancillary chunks
- * are not interpreted, but for eXIf's orientation. Rows above the region are inflated and dropped, rows
- * below are never reached; an interlaced image is decoded whole into the arena.
+ * PNG through libpng, and the everyday ones past it (png-plain.h). Every checksum of every chunk in the
+ * bytes is checked before anything is decoded, over the chunks as they lie there, so libpng need not do it
+ * again. Ancillary chunks are not interpreted, but for eXIf's orientation. By libpng, rows above the region
+ * are inflated and dropped, rows below are never reached; an interlaced image is decoded whole into the arena.
  */
 #include "decode/codec.h"
 #include "decode/exif.h"
+#include "decode/png-plain.h"
 
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <libdeflate.h>
 #include <png.h>
-#include <zlib.h>
 
 enum { N_SIGNATURE = 8, N_CHUNK = 12, CHUNK_MAX = 0x7fffffff };
 
@@ -29,6 +30,8 @@ struct png {
 	jmp_buf out;
 	uint32_t width, height;
 	bool is_interlaced;
+	struct png_plain plain;
+	struct libdeflate_decompressor *inflater; /* the codec's, whatever the image */
 };
 
 static uint32_t number(const uint8_t *at)
@@ -69,12 +72,25 @@ static void on_read(png_structp png, png_bytep to, size_t n)
 
 static void *png_make(void)
 {
-	return calloc(1, sizeof(struct png));
+	struct png *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->inflater = libdeflate_alloc_decompressor();
+	if (!p->inflater) {
+		free(p);
+		return NULL;
+	}
+	return p;
 }
 
 static void png_drop(void *codec)
 {
-	free(codec);
+	struct png *p = codec;
+
+	if (p)
+		libdeflate_free_decompressor(p->inflater);
+	free(p);
 }
 
 /* Walks the chunks that are there as a whole; one that is cut off matters only if libpng gets to it. */
@@ -89,12 +105,14 @@ static enum cause check_chunks(struct png *p, bool has_exif, struct image_info *
 
 		if (n > CHUNK_MAX || n > p->n_bytes - at - N_CHUNK)
 			break;
-		if (crc32(0, chunk + 4, n + 4) != number(chunk + 8 + n)) {
-			codec_say(p->trouble, "checksum of chunk %.4s at offset %zu is %08lx, expected %08x",
-				  (const char *)chunk + 4, at, crc32(0, chunk + 4, n + 4),
-				  number(chunk + 8 + n));
+		const uint32_t sum = libdeflate_crc32(0, chunk + 4, (size_t)n + 4);
+
+		if (sum != number(chunk + 8 + n)) {
+			codec_say(p->trouble, "checksum of chunk %.4s at offset %zu is %08x, expected %08x",
+				  (const char *)chunk + 4, at, sum, number(chunk + 8 + n));
 			return CAUSE_damaged_image;
 		}
+		png_plain_note(&p->plain, chunk, n);
 		if (has_exif && is_first && memcmp(chunk + 4, "eXIf", 4) == 0) {
 			ret->orientation = exif_orientation(chunk + 8, n);
 			is_first = false;
@@ -151,20 +169,12 @@ static enum cause failed(const struct png *p)
 	return p->arena->is_over ? CAUSE_decode_memory : CAUSE_damaged_image;
 }
 
-static enum cause png_open(void *codec, struct arena *arena, const struct image_source *source,
-			   struct image_trouble *trouble, struct image_info *ret)
+/* Has libpng read the header. */
+static enum cause begin(struct png *p)
 {
-	struct png *p = codec;
-	enum cause cause;
-
-	*p = (struct png){.arena = arena, .bytes = source->bytes, .n_bytes = source->n_bytes,
-			  .trouble = trouble};
-	cause = check_chunks(p, source->has_exif, ret);
-	if (cause != CAUSE_none)
-		return cause;
 	if (setjmp(p->out))
 		return failed(p);
-	p->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, p, on_error, on_warning, arena, on_alloc,
+	p->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, p, on_error, on_warning, p->arena, on_alloc,
 					  on_free);
 	if (!p->png)
 		return failed(p);
@@ -176,8 +186,31 @@ static enum cause png_open(void *codec, struct arena *arena, const struct image_
 	png_set_crc_action(p->png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
 	png_set_keep_unknown_chunks(p->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
 	png_read_info(p->png, p->info);
-	p->width = ret->width = png_get_image_width(p->png, p->info);
-	p->height = ret->height = png_get_image_height(p->png, p->info);
+	p->width = png_get_image_width(p->png, p->info);
+	p->height = png_get_image_height(p->png, p->info);
+	return CAUSE_none;
+}
+
+static enum cause png_open(void *codec, struct arena *arena, const struct image_source *source,
+			   struct image_trouble *trouble, struct image_info *ret)
+{
+	struct png *p = codec;
+	enum cause cause;
+
+	*p = (struct png){.arena = arena, .bytes = source->bytes, .n_bytes = source->n_bytes,
+			  .trouble = trouble, .inflater = p->inflater};
+	cause = check_chunks(p, source->has_exif, ret);
+	if (cause != CAUSE_none)
+		return cause;
+	p->width = p->plain.width;
+	p->height = p->plain.height;
+	if (!png_plain_is(&p->plain)) {
+		cause = begin(p);
+		if (cause != CAUSE_none)
+			return cause;
+	}
+	ret->width = p->width;
+	ret->height = p->height;
 	return codec_check_size(ret->width, ret->height, source->limits, trouble);
 }
 
@@ -196,9 +229,8 @@ static void read_interlaced(struct png *p, const struct image_region *region, im
 		row(user, pixels + y * stride + 3 * (size_t)region->x0);
 }
 
-static enum cause png_read(void *codec, const struct image_region *region, image_row_fn *row, void *user)
+static enum cause read_rows(struct png *p, const struct image_region *region, image_row_fn *row, void *user)
 {
-	struct png *p = codec;
 	uint8_t *line;
 
 	if (setjmp(p->out))
@@ -219,10 +251,34 @@ static enum cause png_read(void *codec, const struct image_region *region, image
 	return CAUSE_none;
 }
 
+/* The plain way wants memory for the whole image; without it, row by row may still do. */
+static enum cause png_read(void *codec, const struct image_region *region, image_row_fn *row, void *user)
+{
+	struct png *p = codec;
+	const size_t n_used = p->arena->n_used;
+	enum cause cause;
+
+	if (!p->png) {
+		if (png_plain_read(&p->plain, p->inflater, p->arena, region, row, user))
+			return CAUSE_none;
+		arena_rewind(p->arena, n_used);
+		cause = begin(p);
+		if (cause != CAUSE_none)
+			return cause;
+	}
+	return read_rows(p, region, row, user);
+}
+
+static bool png_knows(const uint8_t *bytes, size_t n)
+{
+	static const uint8_t signature[N_SIGNATURE] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+
+	return n >= N_SIGNATURE && memcmp(bytes, signature, N_SIGNATURE) == 0;
+}
+
 const struct codec codec_png = {
 	.name = "png",
-	.magic = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'},
-	.n_magic = N_SIGNATURE,
+	.knows = png_knows,
 	.make = png_make,
 	.drop = png_drop,
 	.open = png_open,

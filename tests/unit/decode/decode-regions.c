@@ -90,7 +90,8 @@ static enum cause open_image(void)
 static void compare(void *user, const uint8_t *rgb)
 {
 	struct check *c = user;
-	const uint8_t *want = reference + 3 * ((size_t)c->y * image_shrunk(info.width, shrink) + c->region->x0);
+	const size_t width = image_shrunk(info.width, shrink);
+	const uint8_t *want = reference + 3 * (c->y * width + c->region->x0);
 
 	if (!c->differs && memcmp(rgb, want, 3 * (size_t)(c->region->x1 - c->region->x0)) != 0) {
 		c->differs = true;
@@ -107,6 +108,8 @@ static bool check(const struct image_region *region, char *answer)
 
 	if (cause == CAUSE_none)
 		cause = image_read(image, region, compare, &c);
+	if (cause == CAUSE_decode_memory && c.y != region->y0)
+		die("memory was asked for after the first row");
 	if (cause != CAUSE_none)
 		snprintf(answer, ANSWER_MAX, "bad %s: %s", cause_name(cause), image_trouble(image)->detail);
 	else if (c.differs)
