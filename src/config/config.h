@@ -59,6 +59,7 @@ struct config_feed {
 };
 
 struct config {
+	uint64_t digest; /* equal for equal keys and values, after overrides, before ${NAME} is expanded */
 	struct config_daemon daemon;
 	struct config_feed *feeds;
 	size_t n_feeds;

@@ -4,6 +4,7 @@
 #include "config/config.h"
 
 #include "config/read.h"
+#include "config/digest.h"
 #include "config/document.h"
 
 #include "base/fault.h"
@@ -102,6 +103,7 @@ static void read_tree(struct reader *rd, const struct config_source *source, str
 		return;
 	}
 	override_tree(rd, root, source->sets, source->n_sets);
+	config->digest = tree_digest(root);
 	read_root(rd, root, config);
 }
 

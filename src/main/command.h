@@ -59,6 +59,7 @@ extern const size_t n_commands;
 
 #define COMMAND(name, ...) int cmd_##name(int argc, char **argv);
 #include "main/commands.def"
+#include "main/inner-commands.def"
 #undef COMMAND
 
 /* The command of that name, or NULL. */

@@ -9,12 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct command commands[] = {
 #define COMMAND(name, usage, n_least, n_most, takes, needs, summary, examples)                     \
 	{#name, usage, n_least, n_most, takes, needs, summary, examples, cmd_##name},
+const struct command commands[] = {
 #include "main/commands.def"
-#undef COMMAND
 };
+static const struct command inner_commands[] = {
+#include "main/inner-commands.def"
+};
+#undef COMMAND
 const size_t n_commands = sizeof(commands) / sizeof(commands[0]);
 
 const struct command *command_find(const char *name)
@@ -22,6 +25,9 @@ const struct command *command_find(const char *name)
 	for (size_t i = 0; i < n_commands; i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
+	for (size_t i = 0; i < sizeof(inner_commands) / sizeof(inner_commands[0]); i++)
+		if (strcmp(inner_commands[i].name, name) == 0)
+			return &inner_commands[i];
 	return NULL;
 }
 

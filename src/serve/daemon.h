@@ -111,6 +111,7 @@ struct daemon {
 	uint64_t started_ns, now_ns, footprint_ns, holders_ns;
 	uint64_t peak_bytes, resident_bytes;
 	uint64_t turned_away_ns;
+	uint64_t idle_ns, used_ns; /* how long it waits without clients; when it last had one */
 	int ledger;
 	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
 	bool is_ending, has_failed;

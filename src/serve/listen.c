@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "serve/folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,34 +34,6 @@ enum {
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
-
-/* Makes the socket's folder if it is missing. On the default path, where trainers look without being told,
- * nobody else may have made it or be able to write there. */
-static int make_folder(const struct daemon *d, struct reason *why)
-{
-	char folder[sizeof(d->socket_path)];
-	struct stat st;
-	char *slash;
-
-	snprintf(folder, sizeof(folder), "%s", d->socket_path);
-	slash = strrchr(folder, '/');
-	if (!slash || slash == folder)
-		return 0;
-	*slash = 0;
-	if (mkdir(folder, 0700) == 0)
-		return 0;
-	if (errno != EEXIST || stat(folder, &st) < 0 || !S_ISDIR(st.st_mode)) {
-		reason_set(why, "the folder %s of the socket cannot be made: %s", folder, strerror(errno));
-		return 1;
-	}
-	if (d->is_default_socket && (lstat(folder, &st) < 0 || !S_ISDIR(st.st_mode) ||
-				     st.st_uid != geteuid() || (st.st_mode & 022))) {
-		reason_set(why, "%s is not a folder that only uid %u can write: set daemon.socket", folder,
-			   geteuid());
-		return 1;
-	}
-	return 0;
-}
 
 /* Is the file we locked still the one at the path? The last daemon removes it when it ends. */
 static bool is_current(int fd, const char *path)
@@ -108,7 +81,8 @@ int listen_open(struct daemon *d, struct reason *why)
 	mode_t mask;
 	int r;
 
-	if (make_folder(d, why) || take_lock(d, why))
+	/* On the default path trainers look without being told, so nobody else may be able to write there. */
+	if (folder_make(d->socket_path, d->is_default_socket, why) || take_lock(d, why))
 		return 1;
 	d->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (d->listener < 0)

@@ -123,6 +123,18 @@ static void handle(struct daemon *d, const struct epoll_event *e)
 	}
 }
 
+/* A daemon of its trainers' own ends when they have gone. */
+static void watch_idleness(struct daemon *d)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (d->sessions[i].state != SESSION_NONE)
+			d->used_ns = d->now_ns;
+	if (d->now_ns - d->used_ns < d->idle_ns)
+		return;
+	log_info("serve", "ending: no client for %llu s", (unsigned long long)(d->idle_ns / 1000000000));
+	d->is_ending = true;
+}
+
 static void tick(struct daemon *d)
 {
 	if (d->now_ns >= core_deadline(d->core)) {
@@ -133,6 +145,8 @@ static void tick(struct daemon *d)
 	if (d->now_ns - d->footprint_ns >= TICK_NS) {
 		footprint_sample(d);
 		session_time(d);
+		if (d->idle_ns)
+			watch_idleness(d);
 	}
 	holders_look(d);
 }
@@ -150,6 +164,7 @@ int daemon_loop(struct daemon *d)
 {
 	struct epoll_event events[EVENTS];
 
+	d->used_ns = monotonic_ns();
 	while (!d->is_ending) {
 		int n;
 

@@ -7,6 +7,8 @@
 #include "base/reason.h"
 #include "config/config.h"
 
+#include <stdint.h>
+
 enum {
 	SERVE_E_REFUSED = 1, /* the reason says why it cannot start, and what would be right */
 	SERVE_E_FAILED,	     /* it ran, and had to end */
@@ -15,6 +17,7 @@ enum {
 struct serve_options {
 	const char *socket; /* over the config's; NULL: the config's, else the default */
 	int ready_fd;	    /* a byte is written and it is closed when the daemon is ready; -1: none */
+	uint64_t idle_ns;   /* ends after so long without a client, 0: never */
 };
 
 /* Starts, says READY, runs until SIGTERM or SIGINT. Call before any thread exists. 0, SERVE_E_…, or -errno. */

@@ -220,6 +220,7 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
 		d->sessions[i].fd = d->sessions[i].exit_fd = -1;
 	d->started_ns = d->now_ns = monotonic_ns();
+	d->idle_ns = options->idle_ns;
 	raise_descriptors();
 	r = check_kernels(why);
 	if (r == 0)

@@ -14,6 +14,7 @@ from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
 from . import _errors, _library
 from ._batch import Batch, Layout
+from ._private import Config, PrivateDaemon
 
 _SLICE_MS = 100  # how long Python waits inside the library before it looks for Ctrl-C
 _STATE_VERSION = 1
@@ -53,6 +54,8 @@ class Loader(Generic[B]):
 
     feed              name of the feed in the daemon's configuration
     socket            else RINGFEED_SOCKET, else the default path
+    config            instead of a socket: a configuration file or mapping, served by a private daemon that
+                      the first trainer of the job starts and that ends 10 s after the last one has gone
     rank, world_size, local_world_size, group
                       else what the launcher put into the environment; a trainer alone needs none
     state             what state_dict() gave: go on there
@@ -65,7 +68,7 @@ class Loader(Generic[B]):
 
     _batch_type: Callable[..., Any] = Batch
 
-    def __init__(self, feed: str, *, socket: Optional[_Path] = None,
+    def __init__(self, feed: str, *, socket: Optional[_Path] = None, config: Optional[Config] = None,
                  rank: Optional[int] = None, world_size: Optional[int] = None,
                  local_world_size: Optional[int] = None, group: Optional[str] = None,
                  state: Optional[dict[str, Any]] = None, timeout: float = 60.0, reconnect: float = 30.0,
@@ -81,6 +84,13 @@ class Loader(Generic[B]):
         self._handle = ctypes.c_void_p()
         self._view = ctypes.create_string_buffer(_library.VIEW.size)
         self._outputs = ctypes.byref(self._handle), ctypes.byref(self._view)
+        self._reconnect = reconnect
+        self._private: Optional[PrivateDaemon] = None
+        if config is not None:
+            if socket is not None:
+                raise _errors.BadConfig("socket and config are two ways to name a daemon; give one of them")
+            self._private = PrivateDaemon(config)
+            socket, reconnect = self._private.ensure(), 0.0  # _lasting() brings it back
         options = _options(feed, socket, rank, world_size, local_world_size, group)
         options.token = None if state is None else _token_of(state)
         options.credit = credit or 0
@@ -97,16 +107,33 @@ class Loader(Generic[B]):
 
     def _attach(self) -> None:
         """Until the library is through or says why not: it has the deadlines, we have Ctrl-C."""
+        self._check(self._lasting(self._reconnected))
+        self._layout = Layout(self._session)
+
+    def _reconnected(self) -> int:
         while (code := _lib.rf_session_reconnect(self._session, _SLICE_MS)) == -errno.ETIMEDOUT:
             pass
-        if code < 0:
-            _library.raise_session(self._session, code)
-        self._layout = Layout(self._session)
+        return code
+
+    def _lasting(self, call: Callable[[], int]) -> int:
+        """The call's answer; a private daemon that is gone is started again, and then the call is made again."""
+        code = call()
+        if code != -errno.ECONNRESET or self._private is None:
+            return code
+        deadline = time.monotonic() + self._reconnect
+        while code == -errno.ECONNRESET and time.monotonic() < deadline:
+            self._private.ensure()
+            code = self._reconnected()
+            if code == 0:
+                code = call()
+        return code
 
     def _wait(self, call: Callable[[int], int]) -> int:
         """Repeats a call in slices until it answers or the timeout is over."""
-        code = call(self._first_slice)
-        return code if code != -errno.ETIMEDOUT else self._wait_on(call)
+        def whole() -> int:
+            code = call(self._first_slice)
+            return code if code != -errno.ETIMEDOUT else self._wait_on(call)
+        return self._lasting(whole)
 
     def _wait_on(self, call: Callable[[int], int]) -> int:
         """The same, when one slice is over already."""
@@ -120,6 +147,9 @@ class Loader(Generic[B]):
             return
         if -code == errno.EINVAL and not self._session:
             raise _errors.Closed("the loader was closed")
+        if -code == errno.ECONNRESET and self._private is not None:
+            text = _library.exception(_lib.rf_session_error(self._session).contents)
+            raise _errors.DaemonGone(f"{text}{self._private.last_words()}")
         if -code == errno.ETIMEDOUT:
             text = _library.exception(_lib.rf_session_error(self._session).contents)
             raise _errors.Timeout(f"{text} (waited {self._timeout:g} s)")
@@ -134,8 +164,8 @@ class Loader(Generic[B]):
         """The next batch, or None at the end of the epoch."""
         handle, view = self._outputs
         code = _next_view(self._session, self._first_slice, handle, view)
-        if code == -errno.ETIMEDOUT:
-            code = self._wait_on(lambda ms: _next_view(self._session, ms, handle, view))
+        if code == -errno.ETIMEDOUT or code == -errno.ECONNRESET:
+            code = self._wait(lambda ms: _next_view(self._session, ms, handle, view))
         if code == 0:
             return self._batch_type(self._layout, self._handle.value, _read_view(self._view), self._writable,
                                     self._copy)
