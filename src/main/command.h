@@ -79,6 +79,14 @@ void help_command(FILE *file, const struct command *c);
 /* The rows of options.def that these bits name, one line each. */
 void help_options(FILE *file, unsigned bits);
 
+/* The i-th option of options.def: its long name, letter (or 0), what it takes (or NULL), sentence. false: past the last. */
+struct option_text {
+	unsigned bit;
+	const char *name, *argument, *sentence;
+	char letter;
+};
+bool option_text(size_t i, struct option_text *ret);
+
 /* Runs the daemon in this process (serve_run), says on stderr why it could not, and returns the exit status. */
 struct serve_options;
 int serve_status(const struct config *config, const struct serve_options *options);

@@ -254,3 +254,11 @@ void help_options(FILE *file, unsigned bits)
 		fprintf(file, "  %-22s %s\n", text, rows[i].sentence);
 	}
 }
+
+bool option_text(size_t i, struct option_text *ret)
+{
+	if (i >= N_ROWS)
+		return false;
+	*ret = (struct option_text){rows[i].bit, rows[i].name, rows[i].argument, rows[i].sentence, rows[i].letter};
+	return true;
+}

@@ -7,6 +7,7 @@ Usage: test-command.py RINGFEED SAMPLE_FILE VERSION
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -33,6 +34,32 @@ class Commands(unittest.TestCase):
         self.assertEqual(run("version"), (0, f"ringfeed {VERSION}\n", ""))
         self.assertEqual(run("--version"), (0, f"ringfeed {VERSION}\n", ""))
         self.assertEqual(json.loads(run("version", "--json")[1]), {"version": VERSION})
+
+    def complete(self, *words):
+        """What bash would offer for the last of the words."""
+        _, script, _ = run("completion", "bash")
+        ask = f'COMP_WORDS=({" ".join(repr(w) for w in words)}); COMP_CWORD={len(words) - 1}; _ringfeed; '
+        done = subprocess.run(["bash", "-c", script + ask + 'printf "%s\\n" "${COMPREPLY[@]}"'], capture_output=True,
+                              text=True, timeout=20)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout.split()
+
+    def test_completion(self):
+        self.assertEqual(self.complete("ringfeed", "se"), ["serve"])
+        self.assertEqual(self.complete("ringfeed", "bench", "--epo"), ["--epochs"])
+        self.assertEqual(self.complete("ringfeed", "completion", "z"), ["zsh"])
+        self.assertEqual(self.complete("ringfeed", "help", "conf"), ["config"])
+        self.assertEqual(self.complete("ringfeed", "serve", "./"), [])  # files are bash's own business
+        for shell in ("bash", "zsh", "fish"):
+            code, out, err = run("completion", shell)
+            self.assertEqual((code, err), (0, ""))
+            for word in ("serve", "bench", "digest", "ringfeed"):
+                self.assertIn(word, out)
+            if shutil.which(shell):  # zsh and fish where they are installed
+                done = subprocess.run([shell, "-n", "/dev/stdin"], input=out, capture_output=True, text=True, timeout=20)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.refused(("completion", "tcsh"), "tcsh", "bash, zsh, fish")
+        self.refused(("completion",), "argument is missing")
 
     def test_help(self):
         code, out, err = run("help")
