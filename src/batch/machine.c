@@ -116,22 +116,52 @@ void machine_cpus(const char *root, unsigned n_affinity, struct machine_limit *r
 		} while (cgroup_up(&g));
 }
 
-/* A fixed set holds 1024 CPUs; larger machines answer EINVAL until the set is large enough. */
-unsigned machine_affinity(void)
+static bool is_wanted(const uint64_t *wanted, size_t n_words, unsigned cpu)
 {
-	unsigned n = 0;
+	bool is_any = true;
 
-	for (unsigned n_cpus = CPU_SETSIZE; n_cpus <= 1u << 20 && n == 0; n_cpus *= 2) {
+	for (size_t i = 0; i < n_words; i++)
+		is_any = is_any && wanted[i] == 0;
+	return is_any || (cpu / 64 < n_words && wanted[cpu / 64] >> cpu % 64 & 1);
+}
+
+/* Takes from the set what is not wanted; how many are left. */
+static unsigned narrow(cpu_set_t *set, unsigned n_cpus, const uint64_t *wanted, size_t n_words)
+{
+	const size_t n_bytes = CPU_ALLOC_SIZE(n_cpus);
+
+	for (unsigned i = 0; i < n_cpus; i++)
+		if (!is_wanted(wanted, n_words, i))
+			CPU_CLR_S(i, n_bytes, set);
+	return (unsigned)CPU_COUNT_S(n_bytes, set);
+}
+
+/* A fixed set holds 1024 CPUs; larger machines answer EINVAL until the set is large enough. */
+static unsigned affinity(const uint64_t *wanted, size_t n_words, bool is_set)
+{
+	for (unsigned n_cpus = CPU_SETSIZE; n_cpus <= 1u << 20; n_cpus *= 2) {
 		cpu_set_t *set = CPU_ALLOC(n_cpus);
-		size_t n_bytes = CPU_ALLOC_SIZE(n_cpus);
+		const size_t n_bytes = CPU_ALLOC_SIZE(n_cpus);
+		const bool is_known = set && sched_getaffinity(0, n_bytes, set) == 0;
+		unsigned n = is_known ? narrow(set, n_cpus, wanted, n_words) : 0;
 
-		if (!set)
-			break;
-		if (sched_getaffinity(0, n_bytes, set) == 0)
-			n = (unsigned)CPU_COUNT_S(n_bytes, set);
+		if (is_set && n > 0 && sched_setaffinity(0, n_bytes, set) < 0)
+			n = 0;
 		CPU_FREE(set);
+		if (is_known)
+			return n;
 	}
-	return n > 0 ? n : 1;
+	return 0;
+}
+
+unsigned machine_affinity(const uint64_t *wanted, size_t n_words)
+{
+	return affinity(wanted, n_words, false);
+}
+
+bool machine_stay_on(const uint64_t *wanted, size_t n_words)
+{
+	return affinity(wanted, n_words, true) > 0;
 }
 
 int machine_check_memory(const struct machine_limit *limit, uint64_t n_bytes, struct reason *why)

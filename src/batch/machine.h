@@ -12,6 +12,8 @@
 
 #include "base/reason.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { MACHINE_E_TOO_SMALL = 1 };
@@ -27,7 +29,10 @@ void machine_memory(const char *root, struct machine_limit *ret);
 /* How many CPUs may be used, quotas rounded up; n_affinity: how many the process may run on
  * (machine_affinity). */
 void machine_cpus(const char *root, unsigned n_affinity, struct machine_limit *ret);
-unsigned machine_affinity(void);
+/* How many CPUs the process may run on, of those that are wanted: a bit each, no bit: all. */
+unsigned machine_affinity(const uint64_t *wanted, size_t n_words);
+/* From now on the process, its threads to come and its children run on these alone. false: there are none. */
+bool machine_stay_on(const uint64_t *wanted, size_t n_words);
 
 /* Does n_bytes fit into the limit? 0, or MACHINE_E_TOO_SMALL with the sentence. */
 int machine_check_memory(const struct machine_limit *limit, uint64_t n_bytes, struct reason *why);

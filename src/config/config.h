@@ -28,6 +28,8 @@ enum config_last { CONFIG_LAST_DROP, CONFIG_LAST_PAD, CONFIG_LAST_SHORT };
 enum config_bad { CONFIG_BAD_FAIL, CONFIG_BAD_SUBSTITUTE, CONFIG_BAD_MASK };
 enum config_transient { CONFIG_TRANSIENT_FAIL, CONFIG_TRANSIENT_AS_BAD };
 
+enum { CPUS_MAX = 1024 };
+
 struct config_daemon {
 	char *socket;	      /* resolved; NULL: the default path (config_default_socket) */
 	uint64_t memory;      /* bytes */
@@ -37,6 +39,8 @@ struct config_daemon {
 	char *ledger;	   /* folder, or NULL */
 	char *index_cache; /* folder, or NULL */
 	int log_level;	   /* enum log_level */
+	uint32_t nice;	   /* of the workers */
+	uint64_t cpus[CPUS_MAX / 64]; /* a bit each; none: those that the daemon was started on */
 };
 
 struct config_feed {

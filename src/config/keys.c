@@ -203,6 +203,8 @@ static const char *type_noun(const struct key *k)
 		return "[least, greatest], two numbers";
 	case KEY_CHANNELS:
 		return "a number or a list of three";
+	case KEY_CPUS:
+		return "numbers of CPUs and ranges of them, as 0-3,8, below 1024";
 	default:
 		return "";
 	}

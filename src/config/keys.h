@@ -44,6 +44,7 @@ enum key_type {
 	KEY_PADDING,	/* one, two or four whole numbers */
 	KEY_PAIR,	/* two reals, the second not the smaller */
 	KEY_CHANNELS,	/* three reals, or one for all */
+	KEY_CPUS,	/* "0-3,8"; fills a bitmap of CPUS_MAX */
 };
 
 struct key {

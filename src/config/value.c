@@ -148,6 +148,45 @@ static void read_scalar_number(struct report *r, const struct key *k, const stru
 		store(k, member, &number);
 }
 
+static bool parse_cpus(const char *text, uint64_t *ret_bits)
+{
+	for (;;) {
+		size_t n_digits = strspn(text, "0123456789");
+		unsigned from, to;
+
+		if (n_digits == 0 || n_digits > 4)
+			return false;
+		from = to = (unsigned)strtoul(text, NULL, 10);
+		text += n_digits;
+		if (*text == '-') {
+			n_digits = strspn(++text, "0123456789");
+			if (n_digits == 0 || n_digits > 4)
+				return false;
+			to = (unsigned)strtoul(text, NULL, 10);
+			text += n_digits;
+		}
+		if (to < from || to >= CPUS_MAX)
+			return false;
+		for (; from <= to; from++)
+			ret_bits[from / 64] |= UINT64_C(1) << from % 64;
+		if (*text == 0)
+			return true;
+		if (*text++ != ',')
+			return false;
+	}
+}
+
+/* The bits of CPUS_MAX CPUs. */
+static void read_cpus(struct report *r, const struct key *k, const struct node *n, void *member)
+{
+	uint64_t bits[CPUS_MAX / 64] = {0};
+
+	if (n->kind != NODE_SCALAR || !parse_cpus(n->text, bits))
+		wrong(r, k, n);
+	else
+		memcpy(member, bits, sizeof(bits));
+}
+
 static void read_flag(struct report *r, const struct key *k, const struct node *n, void *member)
 {
 	bool is_true = n->kind == NODE_SCALAR && n->is_plain && strcmp(n->text, "true") == 0;
@@ -462,6 +501,9 @@ void value_read(struct report *r, const struct key *k, const struct node *n, voi
 	case KEY_PAIR:
 	case KEY_CHANNELS:
 		read_reals(r, k, n, member);
+		break;
+	case KEY_CPUS:
+		read_cpus(r, k, n, member);
 		break;
 	case KEY_MAP:
 	case KEY_NAMED_MAPS:

@@ -132,7 +132,7 @@ static uint32_t choose_workers(const struct config *config, const struct plan_in
 		snprintf(p->workers_text, sizeof(p->workers_text), "daemon.workers");
 		return config->daemon.workers;
 	}
-	machine_cpus("", machine_affinity(), &cpus);
+	machine_cpus("", machine_affinity(config->daemon.cpus, CPUS_MAX / 64), &cpus);
 	n = plan_workers(in, cpus.n < 1024 ? (uint32_t)cpus.n : 1024);
 	if (n < cpus.n)
 		snprintf(p->workers_text, sizeof(p->workers_text), "auto: of %llu CPUs (%s), as many as "
@@ -182,6 +182,14 @@ static int make(const struct config *config, struct planning *p, struct plan_fee
 	return 0;
 }
 
+static int check_cpus(const struct config *config, struct reason *why)
+{
+	if (machine_affinity(config->daemon.cpus, CPUS_MAX / 64) > 0)
+		return 0;
+	reason_set(why, "daemon.cpus: this process may run on none of them; `taskset -cp $$` tells on which it may");
+	return PLANNING_E_REFUSED;
+}
+
 int planning_make(const struct config *config, const struct dataset *datasets, struct planning *ret,
 		  struct reason *why)
 {
@@ -195,6 +203,8 @@ int planning_make(const struct config *config, const struct dataset *datasets, s
 		r = fail(-ENOMEM);
 	for (size_t i = 0; r == 0 && i < config->n_feeds; i++)
 		describe_feed(&config->feeds[i], &datasets[i], &p.core_feeds[i], &p.layouts[i]);
+	if (r == 0)
+		r = check_cpus(config, why);
 	if (r == 0)
 		r = check_orders(config, &p, why);
 	if (r == 0)

@@ -99,7 +99,8 @@ static int make_memory(struct daemon *d)
 			.n_slots = f->pool.n};
 	}
 	d->setup = (struct worker_setup){.feeds = d->worker_feeds, .n_feeds = d->n_feeds,
-					 .staging = d->staging, .scratch_bytes = SCRATCH_BYTES};
+					 .staging = d->staging, .scratch_bytes = SCRATCH_BYTES,
+					 .nice = (int)d->config->daemon.nice};
 	return r;
 }
 
@@ -192,6 +193,14 @@ static int check_kernels(struct reason *why)
 	return SERVE_E_REFUSED;
 }
 
+static int take_cpus(const struct config *config, struct reason *why)
+{
+	if (machine_stay_on(config->daemon.cpus, CPUS_MAX / 64))
+		return 0;
+	reason_set(why, "daemon.cpus: this process may run on none of them; `taskset -cp $$` tells on which it may");
+	return SERVE_E_REFUSED;
+}
+
 static int open_all(struct daemon *d, struct reason *why)
 {
 	int r = open_engine(d, why);
@@ -223,6 +232,8 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 	d->idle_ns = options->idle_ns;
 	raise_descriptors();
 	r = check_kernels(why);
+	if (r == 0)
+		r = take_cpus(config, why);
 	if (r == 0)
 		r = choose_socket(d, options, why);
 	if (r)

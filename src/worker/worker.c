@@ -216,6 +216,7 @@ void worker_main(const struct worker_setup *setup, unsigned number, int channel)
 	w->setup = setup;
 	w->channel = channel;
 	mprotect(setup->staging.base, setup->staging.n_bytes, PROT_READ);
+	setpriority(PRIO_PROCESS, 0, setup->nice);
 	limit_memory(setup);
 	for (unsigned i = 0; i < setup->n_feeds; i++) {
 		if (maker_new(setup->feeds[i].pipeline, setup->scratch_bytes, &w->makers[i]) < 0) {

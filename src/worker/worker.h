@@ -28,6 +28,7 @@ struct worker_setup {
 	unsigned n_feeds;
 	struct memory staging;
 	size_t scratch_bytes;
+	int nice; /* 0 … 19 */
 };
 
 /* The packets of a channel are never longer. */

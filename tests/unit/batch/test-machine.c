@@ -172,7 +172,7 @@ static void real_machine(void **state)
 	machine_memory("", &l);
 	assert_true(l.n > MIB && l.n < (uint64_t)1 << 50);
 	assert_true(l.name[0] != 0);
-	machine_cpus("", machine_affinity(), &l);
+	machine_cpus("", machine_affinity(NULL, 0), &l);
 	assert_true(l.n >= 1 && l.n <= (uint64_t)sysconf(_SC_NPROCESSORS_CONF));
 }
 

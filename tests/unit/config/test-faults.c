@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#define DAEMON_KEYS "socket, memory, workers, io, read_timeout, ledger, index_cache, log"
+#define DAEMON_KEYS "socket, memory, workers, io, read_timeout, ledger, index_cache, nice, cpus, log"
 #define STEPS                                                                                      \
 	"resize, center_crop, random_crop, random_resized_crop, random_horizontal_flip, normalize"
 #define SIZE_OF_MEMORY "a whole number with B, KiB, MiB, GiB or TiB, 16MiB to 64TiB"
