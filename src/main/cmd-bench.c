@@ -11,6 +11,7 @@
 #include "main/private.h"
 
 #include "base/hash.h"
+#include "batch/machine.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -33,6 +34,7 @@ struct bench {
 	double began, first_batch, counted_from, ended;
 	struct measure_cpu cpu_from, cpu_to;
 	json_t *status; /* the daemon's last */
+	unsigned n_cpus;
 };
 
 static volatile sig_atomic_t is_interrupted;
@@ -140,11 +142,49 @@ static const json_t *our_rank(const struct bench *b)
 	return found;
 }
 
+/* The wait that batches spent most time in, by its key in "waits". */
+static const char *longest_wait(const json_t *waits)
+{
+	const char *key, *longest = "decode";
+	json_t *value;
+
+	json_object_foreach((json_t *)waits, key, value)
+		if (json_number_value(value) > json_number_value(at(waits, longest)))
+			longest = key;
+	return longest;
+}
+
+/* One sentence: what sets the rate, and what would change it. busy: share of the time that workers worked. */
+static json_t *limit(const struct bench *b, const json_t *waits, double busy)
+{
+	const unsigned n_workers = (unsigned)json_array_size(at(b->status, "workers"));
+	const char *wait = longest_wait(waits);
+
+	if (strcmp(wait, "read") == 0)
+		return json_string("reading: workers wait for the storage; faster storage helps, or source.reads: "
+				   "buffered where the set fits into memory and is read again and again");
+	if (strcmp(wait, "slots") == 0)
+		return json_sprintf("slots: batches wait for memory; feeds.%s.slots or daemon.memory may grow",
+				    b->feed->name);
+	if (strcmp(wait, "trainer") == 0)
+		return json_string("the trainer: batches are full before they are asked for");
+	if (busy < 0.7)
+		return json_sprintf("decoding, with the workers on a CPU only %.0f %% of the time: other processes use "
+				    "the CPUs too (daemon.cpus keeps them apart)", 100 * busy);
+	if (n_workers < b->n_cpus)
+		return json_sprintf("decoding: the workers (%u) are busy %.0f %% of the time; daemon.workers may grow, there "
+				    "are %u CPUs", n_workers, 100 * busy, b->n_cpus);
+	return json_sprintf("decoding: the workers (%u) on %u CPUs are busy %.0f %% of the time; more CPUs help, and "
+			    "decode: {image: fast} where JPEGs are at least twice the size that the transforms make",
+			    n_workers, b->n_cpus, 100 * busy);
+}
+
 static json_t *report(const struct bench *b)
 {
 	double seconds = b->ended > b->counted_from ? b->ended - b->counted_from : 0;
 	uint64_t n = b->n_samples - b->n_counted;
 	double core = b->cpu_to.core - b->cpu_from.core, workers = b->cpu_to.workers - b->cpu_from.workers;
+	const size_t n_workers = json_array_size(at(b->status, "workers"));
 	const json_t *rank = our_rank(b);
 	json_t *j = json_object();
 	char hex[17];
@@ -162,8 +202,9 @@ static json_t *report(const struct bench *b)
 	json_object_set_new(j, "peak_memory_bytes", json_integer((json_int_t)b->measure.peak_bytes));
 	json_object_set(j, "budget_bytes", (json_t *)at(at(b->status, "memory"), "budget_bytes"));
 	json_object_set(j, "engine", (json_t *)at(b->status, "engine"));
-	json_object_set_new(j, "workers", json_integer((json_int_t)json_array_size(at(b->status, "workers"))));
+	json_object_set_new(j, "workers", json_integer((json_int_t)n_workers));
 	json_object_set(j, "waits", (json_t *)at(rank, "waits"));
+	json_object_set_new(j, "limit", limit(b, at(rank, "waits"), seconds > 0 ? workers / seconds / n_workers : 1));
 	json_object_set(j, "due", (json_t *)at(rank, "due"));
 	json_object_set(j, "delivered", (json_t *)at(rank, "delivered"));
 	json_object_set(j, "bad_samples", (json_t *)at(rank, "bad"));
@@ -193,6 +234,7 @@ static void print_text(const struct bench *b, const json_t *j)
 	printf("waits: read %.2fs, decode %.2fs, slots %.2fs, trainer %.2fs\n",
 	       json_number_value(at(w, "read")), json_number_value(at(w, "decode")),
 	       json_number_value(at(w, "slots")), json_number_value(at(w, "trainer")));
+	printf("limit: %s\n", json_string_value(at(j, "limit")));
 	printf("memory: peak %.1f MiB of %.1f MiB\n",
 	       (double)json_integer_value(at(j, "peak_memory_bytes")) / (1 << 20),
 	       (double)json_integer_value(at(j, "budget_bytes")) / (1 << 20));
@@ -259,6 +301,7 @@ int cmd_bench(int argc, char **argv)
 		return status;
 	status = STATUS_CONFIG;
 	b.feed = feed_of(config, options.arguments[0]);
+	b.n_cpus = machine_affinity(config->daemon.cpus, CPUS_MAX / 64);
 	if (b.feed) {
 		b.began = now();
 		status = private_start(config, &b.daemon);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the ringfeed authors
 """daemon.cpus and daemon.nice: daemon and workers run where they were told, and the workers give way."""
+import json
 import os
 import pathlib
 import subprocess
@@ -39,6 +40,14 @@ def where_and_how(folder):
         assert len(workers) == 1 and niceness(workers[0]) == 7 and niceness(status["pid"]) == 0
 
 
+def bench_says_what_limits(folder):
+    """A trainer that does nothing but take waits for the decoders."""
+    done = scene.ringfeed("bench", "-c", make_config(folder), "train", "--seconds", "1", "--json")
+    assert json.loads(done.stdout)["limit"].startswith("decoding"), done.stdout
+    done = scene.ringfeed("bench", "-c", make_config(folder), "train", "--seconds", "1")
+    assert "\nlimit: decoding" in done.stdout, done.stdout
+
+
 def refusals(folder):
     for cpus, words in (("1020-1023", "daemon.cpus"), ("3-1", "0-3,8"), ("1,,2", "0-3,8"), ("2000", "0-3,8"), ("a", "0-3,8")):
         config = make_config(folder, cpus=cpus)
@@ -49,4 +58,4 @@ def refusals(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([where_and_how, refusals])
+    scene.main([where_and_how, bench_says_what_limits, refusals])
