@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/* The index is built on the way from the places where we put things, so nothing is read again. */
+#include "pack/output.h"
+
+#include "base/fault.h"
+#include "pack/shards.h"
+#include "pack/ustar.h"
+#include "shard/tar.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int output_begin(struct output *o, const char *folder, int folder_fd, const char *name, size_t number)
+{
+	int r;
+
+	*o = (struct output){.folder = folder, .folder_fd = folder_fd, .fd = -1};
+	manifest_shard_name(name, number, "", o->name);
+	manifest_shard_name(name, number, ".part", o->part_name);
+	r = index_builder_new(&o->index);
+	if (r < 0)
+		return pass(r);
+	XXH64_reset(&o->hash, 0);
+	o->fd = openat(folder_fd, o->part_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (o->fd >= 0)
+		return 0;
+	r = fail(-errno);
+	o->index = index_builder_free(o->index);
+	return r;
+}
+
+void output_begin_sample(struct output *o)
+{
+	o->sample_at = o->at;
+	o->sample_hash = o->hash;
+}
+
+int output_put(struct output *o, struct iovec *pieces, int n)
+{
+	for (int i = 0; i < n; i++)
+		XXH64_update(&o->hash, pieces[i].iov_base, pieces[i].iov_len);
+	while (n > 0) {
+		ssize_t got = writev(o->fd, pieces, n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return fail(-errno);
+		o->at += (uint64_t)got;
+		while (n > 0 && (size_t)got >= pieces->iov_len) {
+			got -= (ssize_t)pieces->iov_len;
+			pieces++;
+			n--;
+		}
+		if (n > 0) {
+			pieces->iov_base = (char *)pieces->iov_base + got;
+			pieces->iov_len -= (size_t)got;
+		}
+	}
+	return 0;
+}
+
+int output_drop_sample(struct output *o)
+{
+	o->hash = o->sample_hash;
+	if (o->at == o->sample_at)
+		return 0;
+	o->at = o->sample_at;
+	if (ftruncate(o->fd, (off_t)o->at) < 0 || lseek(o->fd, (off_t)o->at, SEEK_SET) < 0)
+		return fail(-errno);
+	return 0;
+}
+
+static int add_member(struct output *o, const char *key, const char *extension, uint64_t size, uint64_t *at)
+{
+	char name[TAR_NAME_MAX];
+	const struct tar_member member = {.name = name, .header_offset = *at, .payload_offset = *at + USTAR_BLOCK,
+					  .size = size};
+
+	snprintf(name, sizeof(name), "%s.%s", key, extension);
+	*at += ustar_member_bytes(size);
+	return index_builder_add(o->index, &member);
+}
+
+int output_end_sample(struct output *o, const struct catalog *c, const struct catalog_sample *s)
+{
+	const char *key = catalog_at(c, s->key);
+	uint64_t at = o->sample_at;
+	char label[24];
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < s->n_parts; i++) {
+		const struct catalog_part *p = &c->parts[s->first_part + i];
+
+		r = add_member(o, key, catalog_at(c, p->extension), p->size, &at);
+	}
+	if (r == 0 && s->has_label)
+		r = add_member(o, key, "cls", (uint64_t)shard_label(s, label), &at);
+	return r < 0 ? pass(r) : 0;
+}
+
+static int save_index(struct output *o)
+{
+	struct shard_index index;
+	struct stat st;
+	char *path;
+	int r;
+
+	if (fstat(o->fd, &st) < 0 || asprintf(&path, "%s/%s", o->folder, o->name) < 0)
+		return fail(-errno);
+	r = index_builder_finish(o->index, &st, &index);
+	if (r == 0) {
+		index.trailing_offset = index.file_size;
+		/* a cache: where it cannot be saved, the first reader scans */
+		shard_index_save(&index, path, NULL);
+		shard_index_deinit(&index);
+	}
+	free(path);
+	return r < 0 ? pass(r) : 0;
+}
+
+int output_finish(struct output *o, uint64_t *ret_n_bytes, uint64_t *ret_hash)
+{
+	static uint8_t zeros[USTAR_RECORD + 2 * USTAR_BLOCK];
+	struct iovec end = {.iov_base = zeros, .iov_len = ustar_archive_bytes(o->at) - o->at};
+	int r = output_put(o, &end, 1);
+
+	if (r == 0 && (fsync(o->fd) < 0 ||
+		       renameat(o->folder_fd, o->part_name, o->folder_fd, o->name) < 0 || fsync(o->folder_fd) < 0))
+		r = fail(-errno);
+	if (r == 0)
+		r = save_index(o);
+	if (r < 0)
+		return pass(r);
+	*ret_n_bytes = o->at;
+	*ret_hash = XXH64_digest(&o->hash);
+	o->index = index_builder_free(o->index);
+	close(o->fd);
+	o->fd = -1;
+	return 0;
+}
+
+void output_abandon(struct output *o)
+{
+	o->index = index_builder_free(o->index);
+	if (o->fd < 0)
+		return;
+	close(o->fd);
+	o->fd = -1;
+	unlinkat(o->folder_fd, o->part_name, 0);
+}
