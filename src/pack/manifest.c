@@ -194,7 +194,9 @@ static int resume(struct manifest *m, const struct pack_options *how, json_t *ou
 	int r = read_lines(m, plans, &theirs, &good);
 
 	if (r == 0 && theirs && json_equal(ours, theirs)) {
-		if (ftruncate(m->fd, good) < 0 || lseek(m->fd, 0, SEEK_END) < 0)
+		if (lseek(m->fd, 0, SEEK_END) > good && ftruncate(m->fd, good) < 0)
+			r = fail(-errno);
+		else if (lseek(m->fd, good, SEEK_SET) < 0)
 			r = fail(-errno);
 	} else if (r == 0) {
 		for (size_t i = 0; i < plans->n; i++)
