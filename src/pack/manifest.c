@@ -255,3 +255,37 @@ int manifest_add(struct manifest *m, const struct manifest_shard *shard)
 					   (json_int_t)shard->n_bytes, "content", hex(shard->content), "xxh64",
 					   hex(shard->bytes_hash)));
 }
+
+int manifest_find(const char *shard_path, bool *ret_is_there, uint64_t *ret_n_bytes, uint64_t *ret_hash)
+{
+	const char *slash = strrchr(shard_path, '/'), *base = slash ? slash + 1 : shard_path;
+	const char *dash = strrchr(base, '-'), *hash;
+	char *path, *line = NULL;
+	size_t room = 0;
+	FILE *file;
+
+	*ret_is_there = false;
+	if (!dash)
+		return 0;
+	if (asprintf(&path, "%.*s-pack.jsonl", (int)(dash - shard_path), shard_path) < 0)
+		return fail(-ENOMEM);
+	file = fopen(path, "re");
+	free(path);
+	if (!file)
+		return 0;
+	while (getline(&line, &room, file) > 0) { /* the last line that names it counts */
+		json_t *json = strstr(line, base) ? json_loads(line, 0, NULL) : NULL;
+		const char *name = json_string_value(json_object_get(json, "shard"));
+
+		hash = json_string_value(json_object_get(json, "xxh64"));
+		if (name && hash && strcmp(name, base) == 0) {
+			*ret_is_there = true;
+			*ret_n_bytes = (uint64_t)json_integer_value(json_object_get(json, "bytes"));
+			*ret_hash = strtoull(hash, NULL, 16);
+		}
+		json_decref(json);
+	}
+	free(line);
+	fclose(file);
+	return 0;
+}

@@ -31,6 +31,9 @@ struct manifest_shard {
 /* Adds a finished shard, on disk when it returns. 0 or -errno. */
 int manifest_add(struct manifest *m, const struct manifest_shard *shard);
 
+/* What the manifest beside a shard says of it, if there is one and it does. 0 or -errno. */
+int manifest_find(const char *shard_path, bool *ret_is_there, uint64_t *ret_n_bytes, uint64_t *ret_hash);
+
 /* NAME-000012.tar */
 enum { SHARD_NAME_BYTES = 300 };
 void manifest_shard_name(const char *name, size_t number, const char *suffix, char *ret);
