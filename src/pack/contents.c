@@ -79,6 +79,7 @@ static int scan(int fd, struct tar_scan *tar, struct index_builder *builder, uin
 			r = TAR_E_REFUSED;
 		} else {
 			r = tar_scan_feed(tar, buffer, (size_t)got, index_builder_on_member, builder, why);
+			tar_scan_want(tar, ret_at, &n); /* once it has refused: where */
 		}
 	}
 	free(buffer);
