@@ -61,26 +61,35 @@ static bool is_good_name(const char *name)
 	       strcspn(name, "/\\{}*?[]:\n\t ") == strlen(name);
 }
 
+static const char *plural(uint64_t n, const char *one, const char *many)
+{
+	return n == 1 ? one : many;
+}
+
 static void tell_summary(const struct packing *p, const struct options *o, const char *name,
 			 const struct pack_result *result)
 {
 	uint64_t n_samples = result->n_samples + result->n_samples_there;
+	uint64_t n_shards = result->n_shards + result->n_shards_there;
+	uint64_t n_others = p->n_left_out - p->n_samples_left_out;
 
-	fprintf(stderr, "%s/%s: %llu samples, %llu shards, ", o->arguments[1], name, (unsigned long long)n_samples,
-		(unsigned long long)(result->n_shards + result->n_shards_there));
+	fprintf(stderr, "%s/%s: %llu sample%s, %llu shard%s, ", o->arguments[1], name, (unsigned long long)n_samples,
+		plural(n_samples, "", "s"), (unsigned long long)n_shards, plural(n_shards, "", "s"));
 	if (!result->has_labels)
-		fputs("without labels", stderr);
+		fputs("no labels", stderr);
 	else if (result->n_classes)
-		fprintf(stderr, "%llu classes", (unsigned long long)result->n_classes);
+		fprintf(stderr, "%llu %s", (unsigned long long)result->n_classes,
+			plural(result->n_classes, "class", "classes"));
 	else
-		fputs("labels as they were", stderr);
+		fputs("labels are numbers", stderr);
 	if (result->n_shards_there)
-		fprintf(stderr, "; %llu shards were there already", (unsigned long long)result->n_shards_there);
+		fprintf(stderr, "; %llu of the shards %s there already", (unsigned long long)result->n_shards_there,
+			plural(result->n_shards_there, "was", "were"));
 	if (result->n_shards)
 		fprintf(stderr, "; wrote %.1f MiB in %.1f s", (double)result->n_bytes / 1048576,
 			progress_seconds(&p->progress));
-	fprintf(stderr, "; left out: %llu images, %llu other files\n", (unsigned long long)p->n_samples_left_out,
-		(unsigned long long)(p->n_left_out - p->n_samples_left_out));
+	fprintf(stderr, "; left out: %llu image%s, %llu other file%s\n", (unsigned long long)p->n_samples_left_out,
+		plural(p->n_samples_left_out, "", "s"), (unsigned long long)n_others, plural(n_others, "", "s"));
 }
 
 static int tell_stopped(const struct pack_result *result)

@@ -33,10 +33,12 @@ static json_t *hex(uint64_t n)
 /* What the pack is, as the manifest's first line tells it. */
 static json_t *describe(const struct pack_options *how, const struct catalog *c, const struct shard_plans *plans)
 {
+	char *path = realpath(how->source, NULL); /* NULL for a pattern of tars */
 	struct reason source;
 	uint64_t classes = 0;
 
-	reason_set(&source, "%s", how->source); /* a path need not be UTF-8; its bytes are in the content's hash */
+	reason_set(&source, "%s", path ? path : how->source); /* makes it UTF-8 */
+	free(path);
 	for (size_t i = 0; i < c->n_classes; i++)
 		classes = XXH64(catalog_at(c, c->classes[i]), strlen(catalog_at(c, c->classes[i])) + 1, classes);
 	return json_pack("{s:i, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "ringfeed_pack", 1, "source", source.text,

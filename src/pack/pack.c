@@ -48,9 +48,9 @@ static int open_folder(const char *path, int *ret)
 }
 
 /* Kind of source by what it is: a folder, a list by its name, else tars. */
-static int take_in(const struct pack_options *how, const char *source, int folder_fd, struct catalog *c,
-		   struct reason *why)
+static int take_in(const struct pack_options *how, int folder_fd, struct catalog *c, struct reason *why)
 {
+	const char *source = how->source;
 	struct stat st, folder;
 
 	if (stat(source, &st) == 0 && S_ISDIR(st.st_mode)) {
@@ -172,7 +172,7 @@ static int fill(const struct pack_options *how, const struct catalog *c, int fol
 static int pack(const struct pack_options *how, struct catalog *c, int folder_fd, struct pack_result *ret,
 		struct reason *why)
 {
-	int r = take_in(how, how->source, folder_fd, c, why);
+	int r = take_in(how, folder_fd, c, why);
 
 	if (r == 0)
 		r = catalog_finish(c, how->classes, why);
@@ -188,26 +188,20 @@ static int pack(const struct pack_options *how, struct catalog *c, int folder_fd
 	return fill(how, c, folder_fd, ret, why);
 }
 
-int pack_run(const struct pack_options *options, struct pack_result *ret, struct reason *why)
+int pack_run(const struct pack_options *how, struct pack_result *ret, struct reason *why)
 {
-	struct pack_options how = *options;
-	struct catalog c = {.shuffle = how.shuffle, .context = how.context, .on_left_out = how.on_left_out,
-			    .is_stopped = how.is_stopped};
-	char *source = realpath(how.source, NULL); /* a pattern of tars stays as it is */
+	struct catalog c = {.shuffle = how->shuffle, .context = how->context, .on_left_out = how->on_left_out,
+			    .is_stopped = how->is_stopped};
 	int folder_fd, r;
 
 	*ret = (struct pack_result){0};
-	if (source)
-		how.source = source;
-	r = open_folder(how.folder, &folder_fd);
+	r = open_folder(how->folder, &folder_fd);
 	if (r < 0) {
-		reason_set(why, "%s: %s", how.folder, strerror(-r));
-		r = PACK_E_REFUSED;
-	} else {
-		r = pack(&how, &c, folder_fd, ret, why);
-		close(folder_fd);
+		reason_set(why, "%s: %s", how->folder, strerror(-r));
+		return PACK_E_REFUSED;
 	}
+	r = pack(how, &c, folder_fd, ret, why);
+	close(folder_fd);
 	catalog_deinit(&c);
-	free(source);
 	return r;
 }

@@ -48,6 +48,6 @@ struct pack_result {
 
 /* 0; PACK_E_REFUSED with the reason; PACK_E_STOPPED: is_stopped said so, nothing half-written is left,
  * the same call goes on; or -errno. *ret is filled as far as it came. */
-int pack_run(const struct pack_options *options, struct pack_result *ret, struct reason *why);
+int pack_run(const struct pack_options *how, struct pack_result *ret, struct reason *why);
 
 #endif

@@ -43,7 +43,6 @@ static uint64_t sample_content(const struct catalog *c, const struct catalog_sam
 		uint64_t numbers[4] = {p->offset, p->size, f->size, f->mtime_ns};
 
 		sum = mix_text(sum, catalog_at(c, p->extension));
-		sum = mix_text(sum, catalog_at(c, f->path));
 		sum = XXH64(numbers, sizeof(numbers), sum);
 	}
 	return sum;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Which samples of a catalog go into which shard, and a hash of all that a shard will be made of (names,
- * sizes and times of the files, keys, labels), by which it is known again.
+ * Which samples of a catalog go into which shard, and a hash of all that a shard will be made of (keys,
+ * labels, extensions, sizes and times of the files), by which it is known again.
  *
  * Threads: any once made; never changes after.
  */

@@ -87,7 +87,7 @@ def tree(folder):
         assert (h.mtime, h.uid, h.gid, h.mode, h.uname, h.gname) == (0, 0, 0, 0o644, "", ""), h
     for shard in shards_of(folder / "out"):
         assert shard.stat().st_size % 10240 == 0 and shard.read_bytes()[257:265] == b"ustar\x0000"
-    # another run elsewhere, from another path's view of the same names, gives the same bytes
+    # another run elsewhere, from the same source, gives the same bytes
     pack(folder / "photos", folder / "again", "--name", "in", "--samples", "50")
     assert digests(folder / "out") == digests(folder / "again")
     # each index beside a shard is what a scan of that shard gives
@@ -215,7 +215,7 @@ def left_out(folder):
     flat = folder / "flat"
     flat.mkdir()
     (flat / "b.jpg").symlink_to(PHOTOS[0])
-    assert "without labels" in pack(flat, folder / "out3", "--name", "in")
+    assert "no labels" in pack(flat, folder / "out3", "--name", "in")
     assert groups(shards_of(folder / "out3"))[0] == [("b", {"jpg": PHOTOS[0].read_bytes()})]
 
 
@@ -224,7 +224,7 @@ def refusals(folder):
     out = folder / "out"
     pack(folder / "photos", out, "--name", "in", "--samples", "7")
     first, times = digests(out), {p: p.stat().st_mtime_ns for p in out.iterdir()}
-    assert "3 shards were there already" in pack(folder / "photos", out, "--name", "in", "--samples", "7")
+    assert "3 of the shards were there already" in pack(folder / "photos", out, "--name", "in", "--samples", "7")
     make_tree(folder / "other", 9)
     for arguments, words in (
             ((folder / "photos", out, "--name", "in", "--samples", "8"), "other options"),
