@@ -152,6 +152,7 @@ int cmd_pack(int argc, char **argv)
 	how.classes = options.classes;
 	how.samples_per_shard = options.samples;
 	how.shuffle = options.shuffle;
+	how.is_squeezed = options.is_squeezed;
 	how.is_forced = options.is_forced;
 	status = run(&options, &how, &p);
 	free(name);

@@ -256,9 +256,22 @@ static int end_sample(struct fill *f, const struct piece *p)
 static int begin_shard(struct fill *f, size_t shard)
 {
 	const struct fill_job *job = f->job;
+	const struct output_place place = {.folder = job->how->folder, .name = job->how->name, .number = shard,
+					   .folder_fd = job->folder_fd, .is_squeezed = job->how->is_squeezed};
 
 	f->n_left_out = f->n_written = 0;
-	return output_begin(&f->output, job->how->folder, job->folder_fd, job->how->name, shard);
+	return output_begin(&f->output, &place);
+}
+
+static int begin_sample(struct fill *f, size_t sample)
+{
+	const struct catalog_sample *s = &f->job->catalog->samples[sample];
+	uint64_t n = s->has_label ? 2 * USTAR_BLOCK : 0;
+
+	for (uint32_t i = 0; i < s->n_parts; i++)
+		n += ustar_member_bytes(part_of(f, sample, i)->size);
+	f->fault[0] = '\0';
+	return output_begin_sample(&f->output, n);
 }
 
 static int take(struct fill *f, struct piece *p)
@@ -267,10 +280,8 @@ static int take(struct fill *f, struct piece *p)
 
 	if (f->output.fd < 0)
 		r = begin_shard(f, p->shard);
-	if (r == 0 && p->at == 0 && p->part == 0) {
-		output_begin_sample(&f->output);
-		f->fault[0] = '\0';
-	}
+	if (r == 0 && p->at == 0 && p->part == 0)
+		r = begin_sample(f, p->sample);
 	if (!*f->fault)
 		find_fault(f, p);
 	if (r == 0 && !*f->fault)

@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "base/hash.h"
+#include "pack/squeeze.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,9 +21,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void manifest_shard_name(const char *name, size_t number, const char *suffix, char *ret)
+void manifest_shard_name(const char *name, size_t number, const char *end, char *ret)
 {
-	snprintf(ret, SHARD_NAME_BYTES, "%s-%06zu.tar%s", name, number, suffix);
+	snprintf(ret, SHARD_NAME_BYTES, "%s-%06zu%s", name, number, end);
 }
 
 static json_t *hex(uint64_t n)
@@ -41,14 +42,14 @@ static json_t *describe(const struct pack_options *how, const struct catalog *c,
 	free(path);
 	for (size_t i = 0; i < c->n_classes; i++)
 		classes = XXH64(catalog_at(c, c->classes[i]), strlen(catalog_at(c, c->classes[i])) + 1, classes);
-	return json_pack("{s:i, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "ringfeed_pack", 1, "source", source.text,
+	return json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "ringfeed_pack", 1, "source", source.text,
 			 "shard_size", (json_int_t)how->shard_bytes, "samples_per_shard",
-			 (json_int_t)how->samples_per_shard, "shuffle", (json_int_t)how->shuffle, "classes",
-			 hex(classes), "samples", (json_int_t)c->n_samples, "shards", (json_int_t)plans->n, "content",
+			 (json_int_t)how->samples_per_shard, "shuffle", (json_int_t)how->shuffle, "zstd",
+			 (json_int_t)(how->is_squeezed ? squeeze_version() : 0), "classes", hex(classes), "samples", (json_int_t)c->n_samples, "shards", (json_int_t)plans->n, "content",
 			 hex(plans->content));
 }
 
-/* Is it NAME-<digits>.tar, .tar.rfidx or .tar.part? */
+/* Is it NAME-<digits>.tar or .tar.zst, or such a shard's .rfidx or .part? */
 static bool is_ours(const char *entry, const char *name)
 {
 	size_t n = strlen(name), n_digits;
@@ -58,8 +59,10 @@ static bool is_ours(const char *entry, const char *name)
 	entry += n + 1;
 	n_digits = strspn(entry, "0123456789");
 	entry += n_digits;
-	return n_digits >= 6 && (strcmp(entry, ".tar") == 0 || strcmp(entry, ".tar.rfidx") == 0 ||
-				 strcmp(entry, ".tar.part") == 0);
+	if (n_digits < 6 || strncmp(entry, ".tar", 4) != 0)
+		return false;
+	entry += strncmp(entry + 4, ".zst", 4) == 0 ? 8 : 4;
+	return !*entry || strcmp(entry, ".rfidx") == 0 || strcmp(entry, ".part") == 0;
 }
 
 /* Removes what stands under this name, or, without force, says what does. */
@@ -124,13 +127,13 @@ static int begin(struct manifest *m, const struct pack_options *how, json_t *des
 /* Tells in what the pack that was here differs. */
 static int refuse(const struct pack_options *how, const json_t *ours, const json_t *theirs, struct reason *why)
 {
-	static const char *const options[] = {"shard_size", "samples_per_shard", "shuffle"};
+	static const char *const options[] = {"shard_size", "samples_per_shard", "shuffle", "zstd"};
 	const json_t *source = json_object_get(theirs, "source");
 	const char *what = "the source has changed since (files, sizes, times, labels or classes)";
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
 		if (!json_equal(json_object_get(ours, options[i]), json_object_get(theirs, options[i])))
-			what = "with other options (shard size, samples per shard or shuffle)";
+			what = "with other options (shard size, samples per shard, shuffle, zstd or its version)";
 	if (!json_equal(json_object_get(ours, "source"), source))
 		what = json_is_string(source) ? json_string_value(source) : "something unknown";
 	reason_set(why, "%s holds another pack under the name %s: %s; --force replaces it, --name gives another name",
@@ -147,7 +150,7 @@ static void mark(const struct manifest *m, struct shard_plans *plans, const json
 
 	if (!json_is_integer(json_object_get(line, "number")) || number < 0 || (uint64_t)number >= plans->n || !content)
 		return;
-	manifest_shard_name(m->name, (size_t)number, "", name);
+	manifest_shard_name(m->name, (size_t)number, m->end, name);
 	snprintf(wanted, sizeof(wanted), "%016" PRIx64, plans->list[number].content);
 	plans->list[number].is_there = json_integer_value(json_object_get(line, "left_out")) == 0 &&
 				       strcmp(content, wanted) == 0 &&
@@ -212,7 +215,8 @@ static int resume(struct manifest *m, const struct pack_options *how, json_t *ou
 int manifest_open(const struct pack_options *how, const struct catalog *c, struct shard_plans *plans, int folder_fd,
 		  struct manifest *ret, struct reason *why)
 {
-	struct manifest m = {.fd = -1, .folder_fd = folder_fd, .name = how->name};
+	struct manifest m = {.fd = -1, .folder_fd = folder_fd, .name = how->name,
+			     .end = how->is_squeezed ? ".tar.zst" : ".tar"};
 	char name[SHARD_NAME_BYTES];
 	json_t *ours = describe(how, c, plans);
 	int r = ours ? 0 : fail(-ENOMEM);
@@ -250,7 +254,7 @@ int manifest_add(struct manifest *m, const struct manifest_shard *shard)
 {
 	char name[SHARD_NAME_BYTES];
 
-	manifest_shard_name(m->name, shard->number, "", name);
+	manifest_shard_name(m->name, shard->number, m->end, name);
 	return write_line(m->fd, json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "shard", name, "number",
 					   (json_int_t)shard->number, "samples", (json_int_t)shard->n_samples,
 					   "left_out", (json_int_t)shard->n_left_out, "bytes",

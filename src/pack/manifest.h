@@ -15,7 +15,7 @@
 
 struct manifest {
 	int fd, folder_fd;
-	const char *name;
+	const char *name, *end; /* of a shard's name */
 };
 
 /* Makes or opens it in the folder. Marks the shards that are there. A folder that holds shards of this
@@ -34,8 +34,8 @@ int manifest_add(struct manifest *m, const struct manifest_shard *shard);
 /* What the manifest beside a shard says of it, if there is one and it does. 0 or -errno. */
 int manifest_find(const char *shard_path, bool *ret_is_there, uint64_t *ret_n_bytes, uint64_t *ret_hash);
 
-/* NAME-000012.tar */
+/* NAME-000012 and the end, as .tar */
 enum { SHARD_NAME_BYTES = 300 };
-void manifest_shard_name(const char *name, size_t number, const char *suffix, char *ret);
+void manifest_shard_name(const char *name, size_t number, const char *end, char *ret);
 
 #endif

@@ -2,7 +2,7 @@
 /* Copyright the ringfeed authors */
 /*
  * One shard on its way to disk: written under NAME.tar.part, renamed when it is whole and synced, with its
- * index beside it. A sample that fails half-way is taken back.
+ * index beside it, unless it is compressed. A sample that fails half-way is taken back.
  *
  * Threads: one caller.
  */
@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "pack/catalog.h"
 #include "pack/manifest.h"
+#include "pack/squeeze.h"
 #include "shard/index.h"
 
 #include <stdint.h>
@@ -21,14 +22,25 @@ struct output {
 	const char *folder;
 	int folder_fd, fd;
 	char name[SHARD_NAME_BYTES], part_name[SHARD_NAME_BYTES];
-	uint64_t at, sample_at; /* bytes written; where the sample in hand begins */
-	XXH64_state_t hash, sample_hash;
+	uint64_t at, sample_at;	     /* in the tar; where the sample in hand begins */
+	uint64_t file_at, sample_file_at; /* in the file: the same, unless it is compressed */
+	XXH64_state_t hash, sample_hash;  /* of the file */
+	bool is_squeezed;
+	struct squeeze squeeze;
 	struct index_builder *index;
 };
 
+struct output_place {
+	const char *folder, *name;
+	int folder_fd;
+	size_t number;
+	bool is_squeezed; /* .tar.zst */
+};
+
 /* 0 or -errno, as all below. */
-int output_begin(struct output *o, const char *folder, int folder_fd, const char *name, size_t number);
-void output_begin_sample(struct output *o);
+int output_begin(struct output *o, const struct output_place *place);
+/* n_bytes: what it will have, headers and all. */
+int output_begin_sample(struct output *o, uint64_t n_bytes);
 int output_put(struct output *o, struct iovec *pieces, int n);
 int output_drop_sample(struct output *o);
 /* The sample stands as its parts say, then its label. */

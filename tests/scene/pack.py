@@ -10,11 +10,13 @@ import os
 import random
 import re
 import signal
+import struct
 import subprocess
 import tarfile
 import time
 
 from PIL import Image
+import xxhash
 
 import scene
 
@@ -327,6 +329,45 @@ def large(folder):
     assert groups(shards_of(folder / "out"))[0] == [("large", {"png": data}), ("round", {"png": data[:1 << 20]})]
 
 
+def compressed(folder):
+    """--zstd: the same tars inside, for zstd and tar as for who reads by the seek table; each frame holds whole samples."""
+    make_tree(folder / "photos", 60)
+    noise = folder / "photos" / "class 00.x" / "noise.png"
+    Image.frombytes("RGB", (1500, 1400), random.Random(1).randbytes(1500 * 1400 * 3)).save(noise)
+    options = ["--name", "in", "--shard-size", "7MiB", "--shuffle", "5"]
+    pack(folder / "photos", folder / "plain", *options)
+    pack(folder / "photos", folder / "out", *options, "--zstd")
+    n_frames = 0
+    for plain in shards_of(folder / "plain"):
+        shard = folder / "out" / (plain.name + ".zst")
+        data, whole = shard.read_bytes(), plain.read_bytes()
+        assert subprocess.run(["zstd", "-dc", shard], capture_output=True, check=True).stdout == whole
+        assert subprocess.run(["tar", "--zstd", "-tf", shard], capture_output=True, check=True).stdout == \
+            subprocess.run(["tar", "-tf", plain], capture_output=True, check=True).stdout
+        n, flags, magic = struct.unpack("<IBI", data[-9:])
+        assert (flags, magic) == (0x80, 0x8F92EAB1)
+        table = len(data) - 9 - 12 * n
+        assert struct.unpack("<II", data[table - 8:table]) == (0x184D2A5E, 12 * n + 9)
+        with tarfile.open(plain) as tar:
+            keys = [(m.offset, m.offset_data + -(-m.size // 512) * 512, GROUPING.match(m.name)[1]) for m in tar]
+        starts = {min(begin for begin, _, other in keys if other == key) for _, _, key in keys}
+        inside = {b for begin, end, _ in keys if end - begin > 2 << 20 for b in range(begin, end, 512)}
+        packed_at = raw_at = 0
+        for i in range(n):
+            n_packed, n_raw, checksum = struct.unpack("<III", data[table + 12 * i:table + 12 * i + 12])
+            frame = data[packed_at:packed_at + n_packed]
+            raw = subprocess.run(["zstd", "-dc"], input=frame, capture_output=True, check=True).stdout
+            assert raw == whole[raw_at:raw_at + n_raw] and checksum == xxhash.xxh64_intdigest(raw) & 0xFFFFFFFF
+            assert raw_at in starts or raw_at in inside or raw_at >= keys[-1][1], (shard, raw_at)
+            packed_at, raw_at = packed_at + n_packed, raw_at + n_raw
+        assert packed_at == table - 8 and raw_at == len(whole)
+        n_frames += n
+    assert n_frames > 10
+    assert "with other options" in pack(folder / "photos", folder / "out", *options, status=1)
+    pack(folder / "photos", folder / "out", *options, "--force")
+    assert not list(folder.glob("out/*.zst")) and digests(folder / "out") == digests(folder / "plain")
+
+
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([tree, sizes, lists, tars, left_out, refusals, killed, one_at_a_time, large])
+    scene.main([tree, sizes, lists, tars, left_out, refusals, killed, one_at_a_time, large, compressed])
