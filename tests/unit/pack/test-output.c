@@ -75,8 +75,9 @@ static void write_shard(int folder_fd, bool is_squeezed, bool has_dropped, uint6
 
 	assert_int_equal(output_begin(&o, &place), 0);
 	for (unsigned i = 0; i < N_SAMPLES; i++) {
-		size_t n = next(&state) % 9 == 0 ? next(&state) % LARGE + 1 : next(&state) % 200000 + 1;
-		bool is_dropped = next(&state) % 3 == 0;
+		bool is_large = i % 6 == 3; /* of several frames; every second one goes, behind small ones that stay */
+		size_t n = is_large ? LARGE - next(&state) % 3000000 : next(&state) % 150000 + 1;
+		bool is_dropped = is_large ? i % 12 == 3 : next(&state) % 3 == 0;
 
 		if (!is_dropped || has_dropped)
 			put_sample(&o, i, n, is_dropped);
