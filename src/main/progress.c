@@ -69,11 +69,15 @@ static void catch(int number)
 
 void progress_catch_signals(void)
 {
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 	const struct sigaction on_signal = {.sa_handler = catch, .sa_flags = SA_RESTART};
 
-	sigaction(SIGINT, &on_signal, NULL);
-	sigaction(SIGTERM, &on_signal, NULL);
-	sigaction(SIGHUP, &on_signal, NULL);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		struct sigaction before;
+
+		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) /* as under nohup */
+			sigaction(numbers[i], &on_signal, NULL);
+	}
 }
 
 int progress_signal(void)

@@ -26,7 +26,7 @@ void progress_clear(struct progress *p);
 /* Seconds since it began. */
 double progress_seconds(const struct progress *p);
 
-/* SIGINT, SIGTERM and SIGHUP set a mark from now on. */
+/* SIGINT, SIGTERM and SIGHUP set a mark from now on, unless they are ignored. */
 void progress_catch_signals(void);
 /* The signal that came, or 0. */
 int progress_signal(void);

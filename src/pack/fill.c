@@ -10,13 +10,10 @@
 #include "base/fault.h"
 #include "io/engine.h"
 #include "io/file.h"
-#include "pack/output.h"
-#include "pack/ustar.h"
-#include "shard/tar.h"
+#include "pack/writer.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -43,8 +40,6 @@ struct piece {
 
 struct fill {
 	const struct fill_job *job;
-	struct pack_result *result;
-	struct reason *why;
 	struct io_engine *engine;
 	uint8_t *memory;
 	struct opened opened[FILL_WINDOW + 1];
@@ -54,10 +49,7 @@ struct fill {
 	size_t shard, sample;
 	uint32_t part;
 	uint64_t at;
-	/* the writer */
-	struct output output;
-	char fault[200]; /* why the sample in hand is left out; "" if it is not */
-	size_t n_left_out, n_written; /* of the shard in hand */
+	struct writer writer;
 	struct pack_progress progress;
 };
 
@@ -169,128 +161,34 @@ static bool is_image(const uint8_t *b, uint32_t n)
 	       (n >= 12 && memcmp(b, "RIFF", 4) == 0 && memcmp(b + 8, "WEBP", 4) == 0);
 }
 
-static void find_fault(struct fill *f, const struct piece *p)
+/* NULL, or what is wrong with the piece. */
+static const char *find_fault(const struct fill *f, const struct piece *p)
 {
-	const char *why = NULL;
-
 	if (p->result < 0)
-		why = strerror((int)-p->result);
-	else if (p->from->is_changed || p->result < p->n)
-		why = "it changed while it was packed";
-	else if (p->at == 0 && f->job->catalog->is_checked && !is_image(p->bytes, p->n))
-		why = "not an image: its first bytes are no JPEG's, PNG's or WebP's";
-	if (why)
-		snprintf(f->fault, sizeof(f->fault), "%s", why);
-}
-
-static int put_piece(struct fill *f, const struct piece *p)
-{
-	static uint8_t zeros[USTAR_BLOCK];
-	const struct catalog *c = f->job->catalog;
-	const struct catalog_sample *s = &c->samples[p->sample];
-	const struct catalog_part *part = part_of(f, p->sample, p->part);
-	uint8_t header[USTAR_BLOCK], label_header[USTAR_BLOCK], label[USTAR_BLOCK] = {0};
-	char name[TAR_NAME_MAX];
-	struct iovec pieces[5];
-	int n = 0;
-
-	if (p->at == 0) {
-		snprintf(name, sizeof(name), "%s.%s", catalog_at(c, s->key), catalog_at(c, part->extension));
-		ustar_header(name, part->size, header);
-		pieces[n++] = (struct iovec){header, USTAR_BLOCK};
-	}
-	pieces[n++] = (struct iovec){p->bytes, p->n};
-	if (p->is_part_end && part->size % USTAR_BLOCK)
-		pieces[n++] = (struct iovec){zeros, USTAR_BLOCK - part->size % USTAR_BLOCK};
-	if (p->is_sample_end && s->has_label) {
-		snprintf(name, sizeof(name), "%s.cls", catalog_at(c, s->key));
-		ustar_header(name, (uint64_t)shard_label(s, (char *)label), label_header);
-		pieces[n++] = (struct iovec){label_header, USTAR_BLOCK};
-		pieces[n++] = (struct iovec){label, USTAR_BLOCK};
-	}
-	return output_put(&f->output, pieces, n);
-}
-
-static int finish_shard(struct fill *f, size_t shard)
-{
-	struct manifest_shard done = {.number = shard, .n_samples = f->n_written, .n_left_out = f->n_left_out,
-				      .content = f->job->plans->list[shard].content};
-	int r = output_finish(&f->output, &done.n_bytes, &done.bytes_hash);
-
-	if (r == 0)
-		r = manifest_add(f->job->manifest, &done);
-	if (r < 0)
-		return pass(r);
-	f->result->n_samples += f->n_written;
-	f->result->n_bytes += done.n_bytes;
-	f->result->n_shards++;
-	return 0;
-}
-
-static int end_sample(struct fill *f, const struct piece *p)
-{
-	const struct fill_job *job = f->job;
-	const struct catalog *c = job->catalog;
-	const struct catalog_sample *s = &c->samples[p->sample];
-	const struct shard_plan *plan = &job->plans->list[p->shard];
-	char why[400];
-	int r;
-
-	f->progress.n_samples++;
-	if (*f->fault) {
-		snprintf(why, sizeof(why), "%s%.150s%s%s", c->is_checked ? "" : "sample ",
-			 c->is_checked ? "" : catalog_at(c, s->key), c->is_checked ? "" : ": ", f->fault);
-		job->how->on_left_out(job->how->context, catalog_at(c, c->files[part_of(f, p->sample, 0)->file].path),
-				      true, why);
-		f->n_left_out++;
-		r = output_drop_sample(&f->output);
-	} else {
-		f->n_written++;
-		r = output_end_sample(&f->output, c, s);
-	}
-	if (r == 0 && p->sample + 1 == plan->first + plan->n_samples)
-		r = finish_shard(f, p->shard);
-	return r < 0 ? pass(r) : 0;
-}
-
-static int begin_shard(struct fill *f, size_t shard)
-{
-	const struct fill_job *job = f->job;
-	const struct output_place place = {.folder = job->how->folder, .name = job->how->name, .number = shard,
-					   .folder_fd = job->folder_fd, .is_squeezed = job->how->is_squeezed};
-
-	f->n_left_out = f->n_written = 0;
-	return output_begin(&f->output, &place);
-}
-
-static int begin_sample(struct fill *f, size_t sample)
-{
-	const struct catalog_sample *s = &f->job->catalog->samples[sample];
-	uint64_t n = s->has_label ? 2 * USTAR_BLOCK : 0;
-
-	for (uint32_t i = 0; i < s->n_parts; i++)
-		n += ustar_member_bytes(part_of(f, sample, i)->size);
-	f->fault[0] = '\0';
-	return output_begin_sample(&f->output, n);
+		return strerror((int)-p->result);
+	if (p->from->is_changed || p->result < p->n)
+		return "it changed while it was packed";
+	if (p->at == 0 && f->job->catalog->is_checked && !is_image(p->bytes, p->n))
+		return "not an image: its first bytes are no JPEG's, PNG's or WebP's";
+	return NULL;
 }
 
 static int take(struct fill *f, struct piece *p)
 {
+	const struct catalog_part *part = part_of(f, p->sample, p->part);
+	const struct writer_piece piece = {.extension = catalog_at(f->job->catalog, part->extension),
+					   .size = part->size, .at = p->at, .bytes = p->bytes, .n = p->n,
+					   .is_sample_end = p->is_sample_end};
 	int r = 0;
 
-	if (f->output.fd < 0)
-		r = begin_shard(f, p->shard);
-	if (r == 0 && p->at == 0 && p->part == 0)
-		r = begin_sample(f, p->sample);
-	if (!*f->fault)
-		find_fault(f, p);
-	if (r == 0 && !*f->fault)
-		r = put_piece(f, p);
+	if (p->at == 0 && p->part == 0)
+		r = writer_begin_sample(&f->writer, p->shard, p->sample);
+	if (r == 0)
+		r = writer_put(&f->writer, &piece, find_fault(f, p));
 	f->progress.n_bytes += p->n;
+	f->progress.n_samples += p->is_sample_end;
 	p->from->n_users--;
 	f->n_taken++;
-	if (r == 0 && p->is_sample_end)
-		r = end_sample(f, p);
 	return r < 0 ? pass(r) : 0;
 }
 
@@ -329,37 +227,18 @@ static int run(struct fill *f)
 			r = take(f, &f->ring[f->n_taken % FILL_WINDOW]);
 		how->on_progress(how->context, &f->progress);
 	}
-	if (r < 0 && f->output.fd >= 0) {
-		reason_set(f->why, "%s/%s: %s", how->folder, f->output.part_name, strerror(-r));
-		return PACK_E_REFUSED;
-	}
 	return r;
-}
-
-static void count(struct fill *f)
-{
-	for (size_t i = 0; i < f->job->plans->n; i++) {
-		const struct shard_plan *p = &f->job->plans->list[i];
-
-		if (p->is_there) {
-			f->result->n_shards_there++;
-			f->result->n_samples_there += p->n_samples;
-		} else {
-			f->progress.n_samples_all += p->n_samples;
-			f->progress.n_bytes_all += p->n_payload;
-		}
-	}
 }
 
 int fill_shards(const struct fill_job *job, struct pack_result *ret, struct reason *why)
 {
-	struct fill f = {.job = job, .result = ret, .why = why, .output = {.fd = -1}};
+	struct fill f = {.job = job};
 	struct reason refusal;
 	int r;
 
 	for (int i = 0; i <= FILL_WINDOW; i++)
 		f.opened[i].file.fd = -1;
-	count(&f);
+	writer_init(&f.writer, job, ret, &f.progress);
 	f.memory = mmap(NULL, (size_t)FILL_WINDOW * FILL_PIECE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (f.memory == MAP_FAILED)
@@ -368,7 +247,7 @@ int fill_shards(const struct fill_job *job, struct pack_result *ret, struct reas
 	if (r == 0)
 		r = run(&f);
 	io_engine_free(f.engine); /* waits for reads in flight: the memory is theirs until then */
-	output_abandon(&f.output);
+	r = writer_deinit(&f.writer, r, why);
 	for (int i = 0; i <= FILL_WINDOW; i++)
 		io_file_close(&f.opened[i].file);
 	munmap(f.memory, (size_t)FILL_WINDOW * FILL_PIECE);

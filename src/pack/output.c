@@ -4,8 +4,6 @@
 #include "pack/output.h"
 
 #include "base/fault.h"
-#include "pack/shards.h"
-#include "pack/ustar.h"
 #include "shard/tar.h"
 
 #include <errno.h>
@@ -13,6 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+struct output_member {
+	char name[USTAR_NAME_BYTES];
+	uint64_t size;
+};
 
 int output_begin(struct output *o, const struct output_place *place)
 {
@@ -81,6 +84,7 @@ int output_begin_sample(struct output *o, uint64_t n_bytes)
 	 */
 	int r = o->is_squeezed && n_bytes + SQUEEZE_FRAME > SQUEEZE_MOST ? end_frame(o) : 0;
 
+	o->n_members = 0;
 	o->sample_at = o->at;
 	o->sample_file_at = o->file_at;
 	o->sample_hash = o->hash;
@@ -117,31 +121,35 @@ int output_drop_sample(struct output *o)
 	return 0;
 }
 
-static int add_member(struct output *o, const char *key, const char *extension, uint64_t size, uint64_t *at)
+int output_member(struct output *o, const char *name, uint64_t size, uint8_t header[USTAR_BLOCK])
 {
-	char name[TAR_NAME_MAX];
-	const struct tar_member member = {.name = name, .header_offset = *at, .payload_offset = *at + USTAR_BLOCK,
-					  .size = size};
+	if (o->n_members == o->members_room) {
+		size_t room = o->members_room * 2 + 8;
+		struct output_member *grown = reallocarray(o->members, room, sizeof(*grown));
 
-	snprintf(name, sizeof(name), "%s.%s", key, extension);
-	*at += ustar_member_bytes(size);
-	return index_builder_add(o->index, &member);
+		if (!grown)
+			return fail(-ENOMEM);
+		o->members = grown;
+		o->members_room = room;
+	}
+	o->members[o->n_members].size = size;
+	snprintf(o->members[o->n_members++].name, USTAR_NAME_BYTES, "%s", name);
+	ustar_header(name, size, header);
+	return 0;
 }
 
-int output_end_sample(struct output *o, const struct catalog *c, const struct catalog_sample *s)
+int output_end_sample(struct output *o)
 {
-	const char *key = catalog_at(c, s->key);
 	uint64_t at = o->sample_at;
-	char label[24];
 	int r = 0;
 
-	for (uint32_t i = 0; r == 0 && i < s->n_parts; i++) {
-		const struct catalog_part *p = &c->parts[s->first_part + i];
+	for (size_t i = 0; r == 0 && i < o->n_members; i++) {
+		const struct tar_member member = {.name = o->members[i].name, .header_offset = at,
+						  .payload_offset = at + USTAR_BLOCK, .size = o->members[i].size};
 
-		r = add_member(o, key, catalog_at(c, p->extension), p->size, &at);
+		at += ustar_member_bytes(member.size);
+		r = index_builder_add(o->index, &member);
 	}
-	if (r == 0 && s->has_label)
-		r = add_member(o, key, "cls", (uint64_t)shard_label(s, label), &at);
 	if (r == 0 && o->is_squeezed && o->squeeze.n_raw >= SQUEEZE_FRAME)
 		r = end_frame(o);
 	return r < 0 ? pass(r) : 0;
@@ -184,6 +192,8 @@ static void close_all(struct output *o)
 {
 	o->index = index_builder_free(o->index);
 	squeeze_deinit(&o->squeeze);
+	free(o->members);
+	o->members = NULL;
 	if (o->fd >= 0)
 		close(o->fd);
 	o->fd = -1;

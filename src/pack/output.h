@@ -10,9 +10,9 @@
 #define PACK_OUTPUT_H
 
 #include "base/hash.h"
-#include "pack/catalog.h"
 #include "pack/manifest.h"
 #include "pack/squeeze.h"
+#include "pack/ustar.h"
 #include "shard/index.h"
 
 #include <stdint.h>
@@ -28,6 +28,8 @@ struct output {
 	bool is_squeezed;
 	struct squeeze squeeze;
 	struct index_builder *index;
+	struct output_member *members; /* of the sample in hand */
+	size_t n_members, members_room;
 };
 
 struct output_place {
@@ -41,10 +43,11 @@ struct output_place {
 int output_begin(struct output *o, const struct output_place *place);
 /* n_bytes: what it will have, headers and all. */
 int output_begin_sample(struct output *o, uint64_t n_bytes);
+/* Makes the header of the sample's next member, which must be put, and the payload behind it. */
+int output_member(struct output *o, const char *name, uint64_t size, uint8_t header[USTAR_BLOCK]);
 int output_put(struct output *o, struct iovec *pieces, int n);
 int output_drop_sample(struct output *o);
-/* The sample stands as its parts say, then its label. */
-int output_end_sample(struct output *o, const struct catalog *c, const struct catalog_sample *s);
+int output_end_sample(struct output *o);
 /* Gives the shard its name. */
 int output_finish(struct output *o, uint64_t *ret_n_bytes, uint64_t *ret_hash);
 /* Removes what was written, if anything. */

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { USTAR_BLOCK = 512, USTAR_RECORD = 20 * USTAR_BLOCK };
+enum { USTAR_BLOCK = 512, USTAR_RECORD = 20 * USTAR_BLOCK, USTAR_NAME_BYTES = 257 };
 
 /* Whether the name has a place in the header. */
 bool ustar_fits(const char *name);
