@@ -5,6 +5,7 @@
 #include "main/progress.h"
 
 #include "base/fault.h"
+#include "batch/machine.h"
 #include "config/number.h"
 #include "pack/pack.h"
 
@@ -128,6 +129,7 @@ int cmd_pack(int argc, char **argv)
 	struct packing p = {.n_left_out = 0};
 	struct pack_options how = {.shard_bytes = (uint64_t)256 << 20, .context = &p, .on_left_out = tell_left_out,
 				   .on_progress = tell_progress, .is_stopped = is_stopped};
+	struct machine_limit cpus;
 	struct options options;
 	char *name;
 	int status;
@@ -152,6 +154,9 @@ int cmd_pack(int argc, char **argv)
 	how.classes = options.classes;
 	how.samples_per_shard = options.samples;
 	how.shuffle = options.shuffle;
+	machine_cpus("", machine_affinity(), &cpus);
+	how.n_processes = cpus.n > 1024 ? 1024 : (unsigned)cpus.n;
+	how.long_side = (uint32_t)options.long_side;
 	how.is_squeezed = options.is_squeezed;
 	how.is_forced = options.is_forced;
 	status = run(&options, &how, &p);

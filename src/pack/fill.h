@@ -24,5 +24,7 @@ struct fill_job {
 
 /* 0, PACK_E_STOPPED, PACK_E_REFUSED with the reason (the disk is full, say), or -errno. */
 int fill_shards(const struct fill_job *job, struct pack_result *ret, struct reason *why);
+/* The same with images made smaller, by how->n_processes processes. */
+int fill_shards_shrunk(const struct fill_job *job, struct pack_result *ret, struct reason *why);
 
 #endif

@@ -42,9 +42,9 @@ static json_t *describe(const struct pack_options *how, const struct catalog *c,
 	free(path);
 	for (size_t i = 0; i < c->n_classes; i++)
 		classes = XXH64(catalog_at(c, c->classes[i]), strlen(catalog_at(c, c->classes[i])) + 1, classes);
-	return json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "ringfeed_pack", 1, "source", source.text,
+	return json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "ringfeed_pack", 1, "source", source.text,
 			 "shard_size", (json_int_t)how->shard_bytes, "samples_per_shard",
-			 (json_int_t)how->samples_per_shard, "shuffle", (json_int_t)how->shuffle, "zstd",
+			 (json_int_t)how->samples_per_shard, "shuffle", (json_int_t)how->shuffle, "long_side", (json_int_t)how->long_side, "zstd",
 			 (json_int_t)(how->is_squeezed ? squeeze_version() : 0), "classes", hex(classes), "samples", (json_int_t)c->n_samples, "shards", (json_int_t)plans->n, "content",
 			 hex(plans->content));
 }
@@ -127,13 +127,13 @@ static int begin(struct manifest *m, const struct pack_options *how, json_t *des
 /* Tells in what the pack that was here differs. */
 static int refuse(const struct pack_options *how, const json_t *ours, const json_t *theirs, struct reason *why)
 {
-	static const char *const options[] = {"shard_size", "samples_per_shard", "shuffle", "zstd"};
+	static const char *const options[] = {"shard_size", "samples_per_shard", "shuffle", "long_side", "zstd"};
 	const json_t *source = json_object_get(theirs, "source");
 	const char *what = "the source has changed since (files, sizes, times, labels or classes)";
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
 		if (!json_equal(json_object_get(ours, options[i]), json_object_get(theirs, options[i])))
-			what = "with other options (shard size, samples per shard, shuffle, zstd or its version)";
+			what = "with other options (shard size, samples per shard, shuffle, long side, zstd or its version)";
 	if (!json_equal(json_object_get(ours, "source"), source))
 		what = json_is_string(source) ? json_string_value(source) : "something unknown";
 	reason_set(why, "%s holds another pack under the name %s: %s; --force replaces it, --name gives another name",

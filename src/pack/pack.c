@@ -65,6 +65,10 @@ static int take_in(const struct pack_options *how, int folder_fd, struct catalog
 	}
 	if (ends_with(source, ".csv") || ends_with(source, ".jsonl"))
 		return catalog_add_table(c, source, why);
+	if (how->long_side) {
+		reason_set(why, "%s: --long-side goes with folders and lists of images", source);
+		return PACK_E_REFUSED;
+	}
 	return catalog_add_tars(c, source, why);
 }
 
@@ -163,7 +167,7 @@ static int fill(const struct pack_options *how, const struct catalog *c, int fol
 	if (r == 0)
 		r = settle_classes(how, c, folder_fd, why);
 	if (r == 0)
-		r = fill_shards(&job, ret, why);
+		r = how->long_side ? fill_shards_shrunk(&job, ret, why) : fill_shards(&job, ret, why);
 	manifest_close(&manifest);
 	shard_plans_deinit(&plans);
 	return r < 0 ? pass(r) : r;

@@ -31,6 +31,8 @@ struct pack_options {
 	uint64_t shard_bytes;	   /* at most, unless one sample is larger */
 	uint64_t samples_per_shard; /* at most; 0: no limit */
 	uint64_t shuffle;	   /* seed, or 0: sorted by key, lists and tars in their own order */
+	uint32_t long_side;	   /* longer ones are resized to it and become JPEGs; 0: none are */
+	unsigned n_processes;	   /* that resize */
 	bool is_squeezed;	   /* zstd frames with a seek table; sizes are meant before that */
 	bool is_forced;		   /* replace what another pack left under this name */
 	void *context;

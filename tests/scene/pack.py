@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 import time
 
-from PIL import Image
+from PIL import Image, ImageOps
 import xxhash
 
 import scene
@@ -258,6 +258,14 @@ def start(*arguments):
     return subprocess.Popen([scene.BINARY, "pack", *map(str, arguments)], stderr=subprocess.PIPE, text=True)
 
 
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(n) for n in file.read().split()]
+    except FileNotFoundError:
+        return []
+
+
 def whole(folder):
     """Every shard under its final name is a whole one."""
     for shard in shards_of(folder):
@@ -368,6 +376,62 @@ def compressed(folder):
     assert not list(folder.glob("out/*.zst")) and digests(folder / "out") == digests(folder / "plain")
 
 
+def resized(folder):
+    """--long-side against Pillow: the very pixels of exif_transpose, resize by LANCZOS and save with quality 95; what is
+    small enough stays byte for byte."""
+    photos = folder / "photos" / "c"
+    photos.mkdir(parents=True)
+    sources = PHOTOS[:30] + [p for p in scene.photos("photos-exif")][:20] + scene.photos("edge-jpeg/exif-orientation")
+    sources += scene.photos("kodak")[:2]
+    for i, source in enumerate(sources):
+        (photos / f"{i:03d}{source.suffix.lower()}").symlink_to(source)
+    (photos / "cut.jpg").write_bytes(PHOTOS[3].read_bytes()[:20000])
+    said = pack(folder / "photos", folder / "out", "--name", "in", "--long-side", "320", "--samples", "40", status=1)
+    assert "cut.jpg: the image cannot be decoded" in said and "left out: 1 image," in said, said
+    samples, n_same = groups(shards_of(folder / "out"))[0], 0
+    assert [key for key, _ in samples] == [f"c/{i:03d}" for i in range(len(sources))]
+    for (key, members), source in zip(samples, sources):
+        with Image.open(source) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+        width, height = upright.size
+        assert members.pop("cls") == b"0"
+        (extension, data), = members.items()
+        if max(width, height) <= 320:
+            n_same += 1
+            assert data == source.read_bytes() and extension == source.suffix.lower()[1:], key
+            continue
+        longer, expected = max(width, height), io.BytesIO()
+        size = tuple(max(1, (side * 320 * 2 + longer) // (longer * 2)) for side in (width, height))
+        upright.resize(size, Image.LANCZOS).save(expected, "JPEG", quality=95)
+        with Image.open(expected) as a, Image.open(io.BytesIO(data)) as b:
+            assert extension == "jpg" and b.size == size and a.tobytes() == b.tobytes(), (key, source)
+    assert 0 < n_same < len(sources)
+    first = digests(folder / "out")
+    pack(folder / "photos", folder / "again", "--name", "in", "--long-side", "320", "--samples", "40", "--skip-bad")
+    assert digests(folder / "again") == first
+    assert "other options" in pack(folder / "photos", folder / "out", "--name", "in", "--samples", "40", status=1)
+    # killed in the middle, and its processes too
+    make_tree(folder / "many", 200)
+    options = ["--name", "in", "--long-side", "100", "--samples", "20"]
+    pack(folder / "many", folder / "whole", *options)
+    process = start(folder / "many", folder / "cut", *options)
+    scene.wait_until(lambda: shards_of(folder / "cut"))
+    mine = children(process.pid)
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    scene.wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in mine))
+    assert mine and 0 < len(shards_of(folder / "cut")) < 10
+    process = start(folder / "many", folder / "cut", *options)
+    scene.wait_until(lambda: children(process.pid))
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    said = process.communicate(timeout=60)[1]
+    n_blamed = said.count("the process that decoded it died")  # none, if it was just between two
+    assert n_blamed < 2 and process.returncode == n_blamed, said
+    pack(folder / "many", folder / "cut", *options)
+    assert digests(folder / "cut") == digests(folder / "whole")
+
+
 if __name__ == "__main__":
-    scene.need_data("imagenet-sample")
-    scene.main([tree, sizes, lists, tars, left_out, refusals, killed, one_at_a_time, large, compressed])
+    scene.need_data("imagenet-sample", "photos-exif", "edge-jpeg", "kodak")
+    scene.main([tree, sizes, lists, tars, left_out, refusals, killed, one_at_a_time, large, compressed, resized])
