@@ -48,20 +48,20 @@ static int open_folder(const char *path, int *ret)
 }
 
 /* Kind of source by what it is: a folder, a list by its name, else tars. */
-static int take_in(const struct pack_options *how, int folder_fd, struct catalog *c, struct reason *why)
+static int take_in(const struct pack_options *how, struct catalog *c, struct reason *why)
 {
 	const char *source = how->source;
 	struct stat st, folder;
 
 	if (stat(source, &st) == 0 && S_ISDIR(st.st_mode)) {
-		if (fstat(folder_fd, &folder) < 0)
-			return fail(-errno);
-		if (folder.st_dev == st.st_dev && folder.st_ino == st.st_ino) {
+		bool is_there = stat(how->folder, &folder) == 0;
+
+		if (is_there && folder.st_dev == st.st_dev && folder.st_ino == st.st_ino) {
 			reason_set(why, "%s: the shards cannot lie in the folder that is packed itself; a folder in it will do",
 				   how->folder);
 			return PACK_E_REFUSED;
 		}
-		return catalog_add_tree(c, source, &folder, why);
+		return catalog_add_tree(c, source, is_there ? &folder : NULL, why);
 	}
 	if (ends_with(source, ".csv") || ends_with(source, ".jsonl"))
 		return catalog_add_table(c, source, why);
@@ -173,10 +173,9 @@ static int fill(const struct pack_options *how, const struct catalog *c, int fol
 	return r < 0 ? pass(r) : r;
 }
 
-static int pack(const struct pack_options *how, struct catalog *c, int folder_fd, struct pack_result *ret,
-		struct reason *why)
+static int pack(const struct pack_options *how, struct catalog *c, struct pack_result *ret, struct reason *why)
 {
-	int r = take_in(how, folder_fd, c, why);
+	int r = take_in(how, c, why), folder_fd;
 
 	if (r == 0)
 		r = catalog_finish(c, how->classes, why);
@@ -189,23 +188,24 @@ static int pack(const struct pack_options *how, struct catalog *c, int folder_fd
 	ret->n_classes = c->n_classes;
 	for (size_t i = 0; i < c->n_samples && !ret->has_labels; i++)
 		ret->has_labels = c->samples[i].has_label;
-	return fill(how, c, folder_fd, ret, why);
+	r = open_folder(how->folder, &folder_fd);
+	if (r < 0) {
+		reason_set(why, "%s: %s", how->folder, strerror(-r));
+		return PACK_E_REFUSED;
+	}
+	r = fill(how, c, folder_fd, ret, why);
+	close(folder_fd);
+	return r < 0 ? pass(r) : r;
 }
 
 int pack_run(const struct pack_options *how, struct pack_result *ret, struct reason *why)
 {
 	struct catalog c = {.shuffle = how->shuffle, .context = how->context, .on_left_out = how->on_left_out,
 			    .is_stopped = how->is_stopped};
-	int folder_fd, r;
+	int r;
 
 	*ret = (struct pack_result){0};
-	r = open_folder(how->folder, &folder_fd);
-	if (r < 0) {
-		reason_set(why, "%s: %s", how->folder, strerror(-r));
-		return PACK_E_REFUSED;
-	}
-	r = pack(how, &c, folder_fd, ret, why);
-	close(folder_fd);
+	r = pack(how, &c, ret, why);
 	catalog_deinit(&c);
 	return r;
 }

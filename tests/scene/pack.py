@@ -161,7 +161,18 @@ def lists(folder):
             ('{"path"', "x.jsonl", "x.jsonl:1: ")):
         (folder / name).write_text(text)
         assert words in pack(folder / name, folder / "bad", "--name", "in", status=1)
-        assert not list((folder / "bad").iterdir())
+        assert not (folder / "bad").exists()
+    # lists that are nonsense are refused, or rows of them left out
+    chance, good = random.Random(11), {name: (folder / f"list.{name}").read_bytes() for name in ("csv", "jsonl")}
+    for i in range(60):
+        name = ("csv", "jsonl")[i % 2]
+        data = bytearray(good[name])
+        for _ in range(chance.randrange(1, 9)):
+            at = chance.randrange(len(data))
+            data[at:at + chance.randrange(3)] = bytes(chance.choice(b'",\n\r\0{}:x\xff/.') for _ in range(chance.randrange(3)))
+        (folder / f"nonsense.{name}").write_bytes(data)
+        done = scene.ringfeed("pack", folder / f"nonsense.{name}", folder / f"nonsense-{i}", "--name", "in", check=False)
+        assert done.returncode in (0, 1) and done.stderr, (bytes(data), done)
 
 
 def tars(folder):
