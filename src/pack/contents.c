@@ -11,6 +11,7 @@
 #include "decode/integer.h"
 #include "io/file.h"
 #include "pack/manifest.h"
+#include "pack/stream.h"
 #include "shard/tar.h"
 
 #include <errno.h>
@@ -22,10 +23,7 @@
 
 enum { STRETCH = 1 << 20 };
 
-static void put_fault(const struct fault_sink *sink, struct verify_fault *f, const char *cause, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-
-static void put_fault(const struct fault_sink *sink, struct verify_fault *f, const char *cause, const char *format, ...)
+void contents_fault(const struct fault_sink *sink, struct verify_fault *f, const char *cause, const char *format, ...)
 {
 	struct reason text;
 	va_list args;
@@ -86,21 +84,21 @@ static int scan(int fd, struct tar_scan *tar, struct index_builder *builder, uin
 	return r;
 }
 
-static void tell_shape(const struct contents *c, uint64_t shard, const struct fault_sink *sink)
+void contents_tell_shape(const struct contents *c, uint64_t shard, const struct fault_sink *sink)
 {
 	struct verify_fault f = {.shard = shard, .sample = VERIFY_SHARD};
 
 	if (c->index.is_unterminated) {
 		f.offset = c->n_bytes;
-		put_fault(sink, &f, "no_end_marker", "the shard may have been cut between two members");
+		contents_fault(sink, &f, "no_end_marker", "the shard may have been cut between two members");
 	}
 	if (c->index.trailing_bytes) {
 		f.offset = c->index.trailing_offset;
-		put_fault(sink, &f, "trailing_bytes", "%llu bytes behind the end marker are not read",
+		contents_fault(sink, &f, "trailing_bytes", "%llu bytes behind the end marker are not read",
 			  (unsigned long long)c->index.trailing_bytes);
 	}
 	if (c->index.n_samples == 0 && c->index.n_skipped)
-		put_fault(sink, &f, "no_samples", "%llu members, but none that belongs to a sample",
+		contents_fault(sink, &f, "no_samples", "%llu members, but none that belongs to a sample",
 			  (unsigned long long)c->index.n_skipped);
 }
 
@@ -123,9 +121,9 @@ static int scan_file(const char *path, const struct io_file *file, uint64_t shar
 		r = index_builder_finish(builder, &file->st, &ret->index);
 	}
 	if (r == 0 && end == TAR_E_REFUSED)
-		put_fault(sink, &f, "damaged_tar", "%s", why.text);
+		contents_fault(sink, &f, "damaged_tar", "%s", why.text);
 	else if (r == 0)
-		tell_shape(ret, shard, sink);
+		contents_tell_shape(ret, shard, sink);
 	index_builder_free(builder);
 	tar_scan_free(tar);
 	return r;
@@ -134,16 +132,18 @@ static int scan_file(const char *path, const struct io_file *file, uint64_t shar
 int contents_scan(const char *path, uint64_t shard, const struct fault_sink *sink, struct contents *ret)
 {
 	struct verify_fault f = {.shard = shard, .sample = VERIFY_SHARD};
+	uint8_t magic[4];
 	struct io_file file;
 	int r = io_file_open(path, false, &file);
 
 	*ret = (struct contents){.n_bytes = 0};
 	if (r < 0) {
-		put_fault(sink, &f, "unreadable", "%s", strerror(-r));
+		contents_fault(sink, &f, "unreadable", "%s", strerror(-r));
 		return 0;
 	}
 	ret->n_bytes = (uint64_t)file.st.st_size;
-	r = scan_file(path, &file, shard, sink, ret);
+	ret->is_stream = stream_knows(magic, read_at(file.fd, magic, sizeof(magic), 0) == sizeof(magic) ? 4 : 0);
+	r = ret->is_stream ? 0 : scan_file(path, &file, shard, sink, ret);
 	io_file_close(&file);
 	if (r == 0)
 		r = manifest_find(path, &ret->has_hash, &ret->n_bytes_stated, &ret->hash);
@@ -181,7 +181,7 @@ void inspector_deinit(struct inspector *in)
 	in->fd = -1;
 }
 
-static int open_shard(struct inspector *in, const char *path, uint64_t shard)
+int inspector_open(struct inspector *in, const char *path, uint64_t shard)
 {
 	struct io_file file;
 	int r;
@@ -203,9 +203,10 @@ static void skip_row(void *user, const uint8_t *rgb)
 {
 }
 
-static void inspect_image(struct inspector *in, size_t n, struct verify_fault *f, const struct fault_sink *sink)
+static void inspect_image(struct inspector *in, const void *bytes, size_t n, struct verify_fault *f,
+			  const struct fault_sink *sink)
 {
-	const struct image_source source = {.bytes = in->bytes, .n_bytes = n, .limits = &in->limits};
+	const struct image_source source = {.bytes = bytes, .n_bytes = n, .limits = &in->limits};
 	const struct image_trouble *trouble = image_trouble(in->image);
 	struct image_info info;
 	enum cause cause;
@@ -218,18 +219,19 @@ static void inspect_image(struct inspector *in, size_t n, struct verify_fault *f
 		cause = image_read(in->image, &all, skip_row, NULL);
 	}
 	if (cause != CAUSE_none && in->arena.is_over)
-		put_fault(sink, f, cause_name(CAUSE_decode_memory), "%s", cause_text(CAUSE_decode_memory));
+		contents_fault(sink, f, cause_name(CAUSE_decode_memory), "%s", cause_text(CAUSE_decode_memory));
 	else if (cause != CAUSE_none)
-		put_fault(sink, f, cause_name(cause), "%s%s%s", cause_text(cause), *trouble->detail ? ": " : "",
+		contents_fault(sink, f, cause_name(cause), "%s%s%s", cause_text(cause), *trouble->detail ? ": " : "",
 			  trouble->detail);
 	f->is_warning = cause == CAUSE_none && trouble->n_warnings;
 	if (f->is_warning)
-		put_fault(sink, f, "warning", "it decodes, but libjpeg warned of damaged data %u times",
+		contents_fault(sink, f, "warning", "it decodes, but libjpeg warned of damaged data %u times",
 			  trouble->n_warnings);
 	f->is_warning = false;
 }
 
-static void inspect_bytes(struct inspector *in, size_t n, struct verify_fault *f, const struct fault_sink *sink)
+void inspect_bytes(struct inspector *in, const void *bytes, size_t n, struct verify_fault *f,
+		   const struct fault_sink *sink)
 {
 	char name[EXTENSION_MAX + 4], detail[120] = "";
 	json_error_t error;
@@ -237,17 +239,17 @@ static void inspect_bytes(struct inspector *in, size_t n, struct verify_fault *f
 
 	snprintf(name, sizeof(name), ".%s", f->extension);
 	if (catalog_is_image_name(name)) {
-		inspect_image(in, n, f, sink);
+		inspect_image(in, bytes, n, f, sink);
 	} else if (strcmp(f->extension, "cls") == 0) {
-		enum cause cause = integer_decode(in->bytes, n, DTYPE_int64, &label, detail, sizeof(detail));
+		enum cause cause = integer_decode(bytes, n, DTYPE_int64, &label, detail, sizeof(detail));
 
 		if (cause != CAUSE_none)
-			put_fault(sink, f, cause_name(cause), "%s: %s", cause_text(cause), detail);
+			contents_fault(sink, f, cause_name(cause), "%s: %s", cause_text(cause), detail);
 	} else if (strcmp(f->extension, "json") == 0) {
-		json_t *json = json_loadb((const char *)in->bytes, n, JSON_DECODE_ANY, &error);
+		json_t *json = json_loadb(bytes, n, JSON_DECODE_ANY, &error);
 
 		if (!json)
-			put_fault(sink, f, "not_json", "%s", error.text);
+			contents_fault(sink, f, "not_json", "%s", error.text);
 		json_decref(json);
 	}
 }
@@ -276,11 +278,11 @@ static int inspect_member(struct inspector *in, const struct index_member *m, st
 		return pass(r);
 	got = read_at(in->fd, in->bytes, m->size, m->payload_offset);
 	if (got < 0)
-		put_fault(sink, f, cause_name(CAUSE_read_error), "%s", strerror((int)-got));
+		contents_fault(sink, f, cause_name(CAUSE_read_error), "%s", strerror((int)-got));
 	else if ((uint64_t)got < m->size)
-		put_fault(sink, f, cause_name(CAUSE_read_error), "the shard was cut short meanwhile");
+		contents_fault(sink, f, cause_name(CAUSE_read_error), "the shard was cut short meanwhile");
 	else
-		inspect_bytes(in, m->size, f, sink);
+		inspect_bytes(in, in->bytes, m->size, f, sink);
 	return 0;
 }
 
@@ -290,17 +292,17 @@ int inspect_sample(struct inspector *in, const char *path, const struct contents
 	const struct index_sample *s = &c->index.samples[sample];
 	struct verify_fault f = {.shard = shard, .sample = sample};
 	struct reason key;
-	int r = open_shard(in, path, shard);
+	int r = inspector_open(in, path, shard);
 
 	reason_set(&key, "%s", c->index.text + s->key);
 	snprintf(f.key, sizeof(f.key), "%.*s", (int)sizeof(f.key) - 1, key.text);
 	f.offset = c->index.members[s->first_member].header_offset;
 	if (r < 0) {
-		put_fault(sink, &f, cause_name(CAUSE_read_error), "%s", strerror(-r));
+		contents_fault(sink, &f, cause_name(CAUSE_read_error), "%s", strerror(-r));
 		return 0;
 	}
 	if (s->flags & INDEX_REPEATED)
-		put_fault(sink, &f, cause_name(CAUSE_repeated_extension), "%s", cause_text(CAUSE_repeated_extension));
+		contents_fault(sink, &f, cause_name(CAUSE_repeated_extension), "%s", cause_text(CAUSE_repeated_extension));
 	for (uint32_t i = 0; i < s->n_members; i++) {
 		const struct index_member *m = &c->index.members[s->first_member + i];
 
@@ -324,7 +326,7 @@ int inspect_hash(struct inspector *in, const char *path, const struct contents *
 
 	if (r < 0)
 		return pass(r);
-	r = open_shard(in, path, shard);
+	r = inspector_open(in, path, shard);
 	XXH64_reset(&state, 0);
 	while (r == 0 && got == STRETCH) {
 		got = read_at(in->fd, in->bytes, STRETCH, at);
@@ -335,12 +337,12 @@ int inspect_hash(struct inspector *in, const char *path, const struct contents *
 		at += got > 0 ? (uint64_t)got : 0;
 	}
 	if (r < 0)
-		put_fault(sink, &f, cause_name(CAUSE_read_error), "%s", strerror(-r));
+		contents_fault(sink, &f, cause_name(CAUSE_read_error), "%s", strerror(-r));
 	else if (at != c->n_bytes_stated)
-		put_fault(sink, &f, "other_size", "%llu bytes, where pack wrote %llu", (unsigned long long)at,
+		contents_fault(sink, &f, "other_size", "%llu bytes, where pack wrote %llu", (unsigned long long)at,
 			  (unsigned long long)c->n_bytes_stated);
 	else if (XXH64_digest(&state) != c->hash)
-		put_fault(sink, &f, "other_hash", "XXH64 %016llx, where pack wrote %016llx: bytes have changed since",
+		contents_fault(sink, &f, "other_hash", "XXH64 %016llx, where pack wrote %016llx: bytes have changed since",
 			  (unsigned long long)XXH64_digest(&state), (unsigned long long)c->hash);
 	return 0;
 }

@@ -30,9 +30,10 @@ enum { BLOCK = 16, PROCESSES_MAX = 256 };
 
 static_assert(sizeof(struct verify_fault) <= PIPE_BUF, "a fault is one write");
 
-/* Samples [first, end) of a shard; none: its hash. */
+/* Samples [first, end) of a shard, or none. */
 struct block {
 	uint64_t shard, first, end;
+	enum { BLOCK_SAMPLES, BLOCK_HASH, BLOCK_STREAM } kind;
 };
 
 /* What a process is on; blocks end with n_blocks. */
@@ -42,6 +43,7 @@ struct post {
 
 struct shared {
 	_Atomic uint64_t next, n_samples, n_bytes;
+	_Atomic uint64_t n_stream_samples, n_stream_members, n_stream_bytes; /* known only afterwards */
 	struct post posts[PROCESSES_MAX];
 };
 
@@ -124,6 +126,17 @@ static void count_faults(struct verify_result *r)
 
 /* ---- a process ---- */
 
+static int run_stream(struct crew *crew, struct inspector *in, uint64_t shard, const struct fault_sink *sink)
+{
+	struct stream_counts counts = {0};
+	int r = inspect_stream(in, crew->how->paths[shard], shard, sink, &counts);
+
+	atomic_fetch_add(&crew->shared->n_stream_samples, counts.n_samples);
+	atomic_fetch_add(&crew->shared->n_stream_members, counts.n_members);
+	atomic_fetch_add(&crew->shared->n_stream_bytes, counts.n_bytes);
+	return r;
+}
+
 static int run_block(struct crew *crew, struct inspector *in, struct post *post, uint64_t at, uint64_t first)
 {
 	const struct fault_sink sink = {.context = crew, .put = send_fault};
@@ -132,10 +145,12 @@ static int run_block(struct crew *crew, struct inspector *in, struct post *post,
 	const char *path = crew->how->paths[b->shard];
 	int r = 0;
 
-	if (b->end == b->first) {
+	if (b->kind == BLOCK_HASH)
 		r = inspect_hash(in, path, c, b->shard, &sink);
+	if (b->kind == BLOCK_STREAM)
+		r = run_stream(crew, in, b->shard, &sink);
+	if (b->kind != BLOCK_SAMPLES)
 		atomic_fetch_add(&crew->shared->n_bytes, c->n_bytes);
-	}
 	for (uint64_t i = first; r == 0 && i < b->end && !crew->how->is_stopped(crew->how->context); i++) {
 		const struct index_sample *s = &c->index.samples[i];
 		uint64_t n = 0;
@@ -273,7 +288,7 @@ static int run_crew(struct crew *crew)
 	int r = 0;
 
 	for (size_t i = 0; i < crew->n_blocks; i++)
-		if (crew->blocks[i].end == crew->blocks[i].first)
+		if (crew->blocks[i].kind != BLOCK_SAMPLES)
 			now.n_bytes_all += crew->contents[crew->blocks[i].shard].n_bytes;
 	now.n_bytes_all += crew->result->n_bytes;
 	for (unsigned i = 0; r == 0 && i < how->n_processes; i++)
@@ -306,7 +321,7 @@ static int run_crew(struct crew *crew)
 	return r;
 }
 
-static int add_block(struct crew *crew, uint64_t shard, uint64_t first, uint64_t end)
+static int add_block(struct crew *crew, const struct block *block)
 {
 	if (crew->n_blocks == crew->blocks_room) {
 		size_t room = crew->blocks_room * 2 + 64;
@@ -317,8 +332,13 @@ static int add_block(struct crew *crew, uint64_t shard, uint64_t first, uint64_t
 		crew->blocks = grown;
 		crew->blocks_room = room;
 	}
-	crew->blocks[crew->n_blocks++] = (struct block){shard, first, end};
+	crew->blocks[crew->n_blocks++] = *block;
 	return 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 static int look(struct crew *crew)
@@ -341,10 +361,13 @@ static int look(struct crew *crew)
 			result->n_bytes += c->index.members[k].size;
 		if (r == 0 && c->has_hash) {
 			result->n_hashed++;
-			r = add_block(crew, i, 0, 0);
+			r = add_block(crew, &(struct block){.shard = i, .kind = BLOCK_HASH});
 		}
+		if (r == 0 && c->is_stream)
+			r = add_block(crew, &(struct block){.shard = i, .kind = BLOCK_STREAM});
 		for (uint64_t k = 0; r == 0 && k < c->index.n_samples; k += BLOCK)
-			r = add_block(crew, i, k, k + BLOCK < c->index.n_samples ? k + BLOCK : c->index.n_samples);
+			r = add_block(crew, &(struct block){.shard = i, .first = k, .kind = BLOCK_SAMPLES,
+							    .end = least(k + BLOCK, c->index.n_samples)});
 	}
 	return r ? r : crew->error;
 }
@@ -366,6 +389,9 @@ static int run(struct crew *crew)
 		close(crew->pipe[0]);
 		close(crew->pipe[1]);
 	}
+	crew->result->n_samples += atomic_load(&crew->shared->n_stream_samples);
+	crew->result->n_members += atomic_load(&crew->shared->n_stream_members);
+	crew->result->n_bytes += atomic_load(&crew->shared->n_stream_bytes);
 	munmap(crew->shared, sizeof(*crew->shared));
 	return r;
 }

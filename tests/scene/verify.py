@@ -90,6 +90,13 @@ def bad_members(folder):
     expected.append(("twice", offsets["twice.jpg"], "repeated_extension"))
     assert [(f["key"], f["offset"], f["cause"]) for f in report["list"]] == expected, report["list"]
     assert report["bad_samples"] == len(expected) and report["bad_shards"] == 1 and report["samples"] == 17
+    # the same in a compressed shard
+    subprocess.run(["zstd", "-q", folder / "in.tar"], check=True)
+    inside = verify(folder / "in.tar.zst", status=1)
+    for one in (report, inside):
+        for f in one["list"]:
+            del f["shard"]
+    assert inside == report, (inside, report)
 
 
 def decodes(path):
@@ -168,6 +175,37 @@ def flips(folder):
     verify(shard, status=0)
 
 
+def compressed(folder):
+    """What pack compresses passes; a flipped bit, a cut and a damaged tar inside are found without any manifest."""
+    photos = folder / "photos" / "c"
+    photos.mkdir(parents=True)
+    for photo in PHOTOS[:40]:
+        (photos / photo.name).symlink_to(photo)
+    scene.ringfeed("pack", folder / "photos", folder / "out", "--name", "in", "--zstd")
+    shard = folder / "out" / "in-000000.tar.zst"
+    report = verify(shard, status=0)
+    assert (report["samples"], report["members"], report["hashed_shards"]) == (40, 80, 1), report
+    (folder / "out" / "in-pack.jsonl").unlink()
+    whole, chance = shard.read_bytes(), random.Random(5)
+    n_frames = int.from_bytes(whole[-9:-5], "little")
+    for _ in range(15):
+        data = bytearray(whole)
+        data[chance.randrange(len(data) - 17 - 12 * n_frames)] ^= 1 << chance.randrange(8)
+        shard.write_bytes(data)
+        causes = [f["cause"] for f in verify(shard, status=1)["list"]]
+        assert causes in (["damaged_zstd"], ["damaged_tar"]), causes
+    shard.write_bytes(whole[:len(whole) // 2])
+    fault, = verify(shard, status=1)["list"]
+    assert fault["cause"] == "damaged_zstd" and "cut short" in fault["detail"], fault
+    raw = bytearray(subprocess.run(["zstd", "-dc"], input=whole, capture_output=True, check=True).stdout)
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        offset = tar.getmembers()[20].offset
+    raw[offset + 5] ^= 1
+    shard.write_bytes(subprocess.run(["zstd", "-c"], input=raw, capture_output=True, check=True).stdout)
+    report = verify(shard, status=1)
+    assert [(f["cause"], f["offset"]) for f in report["list"]] == [("damaged_tar", offset)] and report["samples"] == 10
+
+
 def children(pid):
     return [int(n) for n in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -200,4 +238,4 @@ def deaths(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample", "edge-png", "edge-jpeg", "photos-exif")
-    scene.main([good, bad_members, as_pillow, bad_shards, flips, deaths])
+    scene.main([good, bad_members, as_pillow, bad_shards, flips, compressed, deaths])
