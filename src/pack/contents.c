@@ -23,7 +23,8 @@
 
 enum { STRETCH = 1 << 20 };
 
-void contents_fault(const struct fault_sink *sink, struct verify_fault *f, const char *cause, const char *format, ...)
+void contents_fault(const struct fault_sink *sink, struct verify_fault *f, const char *cause,
+		    const char *format, ...)
 {
 	struct reason text;
 	va_list args;
@@ -60,7 +61,8 @@ static int64_t read_at(int fd, void *into, size_t n, uint64_t offset)
 /* ---- headers ---- */
 
 /* 0, TAR_E_DONE, TAR_E_REFUSED with the reason, or -errno. */
-static int scan(int fd, struct tar_scan *tar, struct index_builder *builder, uint64_t *ret_at, struct reason *why)
+static int scan(int fd, struct tar_scan *tar, struct index_builder *builder, uint64_t *ret_at,
+		struct reason *why)
 {
 	uint8_t *buffer = malloc(TAR_WANT_MAX);
 	int r = buffer ? 0 : fail(-ENOMEM);
@@ -286,8 +288,8 @@ static int inspect_member(struct inspector *in, const struct index_member *m, st
 	return 0;
 }
 
-int inspect_sample(struct inspector *in, const char *path, const struct contents *c, uint64_t shard, uint64_t sample,
-		   const struct fault_sink *sink)
+int inspect_sample(struct inspector *in, const char *path, const struct contents *c, uint64_t shard,
+		   uint64_t sample, const struct fault_sink *sink)
 {
 	const struct index_sample *s = &c->index.samples[sample];
 	struct verify_fault f = {.shard = shard, .sample = sample};

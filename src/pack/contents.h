@@ -32,7 +32,8 @@ void contents_deinit(struct contents *c);
 /* What an index says of a shard's end. */
 void contents_tell_shape(const struct contents *c, uint64_t shard, const struct fault_sink *sink);
 /* Completes the fault and gives it to the sink. */
-void contents_fault(const struct fault_sink *sink, struct verify_fault *f, const char *cause, const char *format, ...)
+void contents_fault(const struct fault_sink *sink, struct verify_fault *f, const char *cause,
+		    const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /* One process' means to look into samples. */
@@ -54,8 +55,8 @@ int inspector_open(struct inspector *in, const char *path, uint64_t shard);
 void inspect_bytes(struct inspector *in, const void *bytes, size_t n, struct verify_fault *f,
 		   const struct fault_sink *sink);
 /* 0 or -errno. */
-int inspect_sample(struct inspector *in, const char *path, const struct contents *c, uint64_t shard, uint64_t sample,
-		   const struct fault_sink *sink);
+int inspect_sample(struct inspector *in, const char *path, const struct contents *c, uint64_t shard,
+		   uint64_t sample, const struct fault_sink *sink);
 int inspect_hash(struct inspector *in, const char *path, const struct contents *c, uint64_t shard,
 		 const struct fault_sink *sink);
 

@@ -32,7 +32,8 @@ static json_t *hex(uint64_t n)
 }
 
 /* What the pack is, as the manifest's first line tells it. */
-static json_t *describe(const struct pack_options *how, const struct catalog *c, const struct shard_plans *plans)
+static json_t *describe(const struct pack_options *how, const struct catalog *c,
+			const struct shard_plans *plans)
 {
 	char *path = realpath(how->source, NULL); /* NULL for a pattern of tars */
 	struct reason source;
@@ -42,11 +43,18 @@ static json_t *describe(const struct pack_options *how, const struct catalog *c,
 	free(path);
 	for (size_t i = 0; i < c->n_classes; i++)
 		classes = XXH64(catalog_at(c, c->classes[i]), strlen(catalog_at(c, c->classes[i])) + 1, classes);
-	return json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "ringfeed_pack", 1, "source", source.text,
-			 "shard_size", (json_int_t)how->shard_bytes, "samples_per_shard",
-			 (json_int_t)how->samples_per_shard, "shuffle", (json_int_t)how->shuffle, "long_side", (json_int_t)how->long_side, "zstd",
-			 (json_int_t)(how->is_squeezed ? squeeze_version() : 0), "classes", hex(classes), "samples", (json_int_t)c->n_samples, "shards", (json_int_t)plans->n, "content",
-			 hex(plans->content));
+	return json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o}",
+			 "ringfeed_pack", 1,
+			 "source", source.text,
+			 "shard_size", (json_int_t)how->shard_bytes,
+			 "samples_per_shard", (json_int_t)how->samples_per_shard,
+			 "shuffle", (json_int_t)how->shuffle,
+			 "long_side", (json_int_t)how->long_side,
+			 "zstd", (json_int_t)(how->is_squeezed ? squeeze_version() : 0),
+			 "classes", hex(classes),
+			 "samples", (json_int_t)c->n_samples,
+			 "shards", (json_int_t)plans->n,
+			 "content", hex(plans->content));
 }
 
 /* Is it NAME-<digits>.tar or .tar.zst, or such a shard's .rfidx or .part? */
@@ -212,8 +220,8 @@ static int resume(struct manifest *m, const struct pack_options *how, json_t *ou
 	return r;
 }
 
-int manifest_open(const struct pack_options *how, const struct catalog *c, struct shard_plans *plans, int folder_fd,
-		  struct manifest *ret, struct reason *why)
+int manifest_open(const struct pack_options *how, const struct catalog *c, struct shard_plans *plans,
+		  int folder_fd, struct manifest *ret, struct reason *why)
 {
 	struct manifest m = {.fd = -1, .folder_fd = folder_fd, .name = how->name,
 			     .end = how->is_squeezed ? ".tar.zst" : ".tar"};
@@ -255,11 +263,14 @@ int manifest_add(struct manifest *m, const struct manifest_shard *shard)
 	char name[SHARD_NAME_BYTES];
 
 	manifest_shard_name(m->name, shard->number, m->end, name);
-	return write_line(m->fd, json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "shard", name, "number",
-					   (json_int_t)shard->number, "samples", (json_int_t)shard->n_samples,
-					   "left_out", (json_int_t)shard->n_left_out, "bytes",
-					   (json_int_t)shard->n_bytes, "content", hex(shard->content), "xxh64",
-					   hex(shard->bytes_hash)));
+	return write_line(m->fd, json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o}",
+					   "shard", name,
+					   "number", (json_int_t)shard->number,
+					   "samples", (json_int_t)shard->n_samples,
+					   "left_out", (json_int_t)shard->n_left_out,
+					   "bytes", (json_int_t)shard->n_bytes,
+					   "content", hex(shard->content),
+					   "xxh64", hex(shard->bytes_hash)));
 }
 
 int manifest_find(const char *shard_path, bool *ret_is_there, uint64_t *ret_n_bytes, uint64_t *ret_hash)

@@ -20,8 +20,8 @@ struct manifest {
 
 /* Makes or opens it in the folder. Marks the shards that are there. A folder that holds shards of this
  * name from elsewhere is refused, or cleared of them by force. 0, PACK_E_REFUSED or -errno. */
-int manifest_open(const struct pack_options *how, const struct catalog *c, struct shard_plans *plans, int folder_fd,
-		  struct manifest *ret, struct reason *why);
+int manifest_open(const struct pack_options *how, const struct catalog *c, struct shard_plans *plans,
+		  int folder_fd, struct manifest *ret, struct reason *why);
 void manifest_close(struct manifest *m);
 
 struct manifest_shard {

@@ -120,7 +120,8 @@ static int has_classes(int folder_fd, const char *text, size_t n)
 }
 
 /* classes.txt may be shared by several packs of one folder (train and val), if they agree. */
-static int settle_classes(const struct pack_options *how, const struct catalog *c, int folder_fd, struct reason *why)
+static int settle_classes(const struct pack_options *how, const struct catalog *c, int folder_fd,
+			  struct reason *why)
 {
 	char *text = NULL;
 	size_t n = 0;

@@ -17,7 +17,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_MOST = 256 << 20, DECODE_MEMORY = 1 << 30, PIXELS_MOST = 178956970, SCANS_MOST = 100, SCRATCH = 16 << 20 };
+enum {
+	FILE_MOST = 256 << 20,
+	DECODE_MEMORY = 1 << 30,
+	PIXELS_MOST = 178956970, /* as Pillow, and a feed that does not say otherwise */
+	SCANS_MOST = 100,
+	SCRATCH = 16 << 20,
+};
 
 struct shrinker {
 	uint32_t long_side;
@@ -63,7 +69,8 @@ static void tell(struct shrink_result *ret, const char *why)
 }
 
 /* Reads it whole into s->bytes. */
-static bool read_file(struct shrinker *s, const char *path, const struct catalog_file *wanted, struct shrink_result *ret)
+static bool read_file(struct shrinker *s, const char *path, const struct catalog_file *wanted,
+		      struct shrink_result *ret)
 {
 	struct io_file file;
 	size_t n = 0;
@@ -105,7 +112,8 @@ static uint32_t scaled(uint32_t side, uint32_t long_side, uint32_t longer)
 	return n ? (uint32_t)n : 1;
 }
 
-static void resize(struct shrinker *s, size_t n, uint32_t width, uint32_t height, uint8_t *slot, struct shrink_result *ret)
+static void resize(struct shrinker *s, size_t n, uint32_t width, uint32_t height, uint8_t *slot,
+		   struct shrink_result *ret)
 {
 	const uint32_t longer = width > height ? width : height;
 	const struct maker_job job = {.payload = s->bytes, .n_payload = n, .has_large = true, .row = s->pixels};

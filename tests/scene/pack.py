@@ -3,12 +3,14 @@
 """pack against Python: shards read by tarfile and grouped by WebDataset's regex; labels; the same bytes however often it
 is killed; what is refused and what is left out, by name."""
 import csv
+import errno
 import hashlib
 import io
 import json
 import os
 import random
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -169,7 +171,8 @@ def lists(folder):
         data = bytearray(good[name])
         for _ in range(chance.randrange(1, 9)):
             at = chance.randrange(len(data))
-            data[at:at + chance.randrange(3)] = bytes(chance.choice(b'",\n\r\0{}:x\xff/.') for _ in range(chance.randrange(3)))
+            strange = bytes(chance.choice(b'",\n\r\0{}:x\xff/.') for _ in range(chance.randrange(3)))
+            data[at:at + chance.randrange(3)] = strange
         (folder / f"nonsense.{name}").write_bytes(data)
         done = scene.ringfeed("pack", folder / f"nonsense.{name}", folder / f"nonsense-{i}", "--name", "in", check=False)
         assert done.returncode in (0, 1) and done.stderr, (bytes(data), done)
@@ -336,6 +339,26 @@ def one_at_a_time(folder):
     assert digests(folder / "out") == digests(folder / "alone")
 
 
+def full_disk(folder):
+    """A shard that cannot be written is one clear error, nothing of it stays, and the pack goes on when there is room."""
+    def no_large_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))
+
+    make_tree(folder / "photos", 100)
+    arguments = [folder / "photos", folder / "out", "--name", "in", "--shard-size", "4MiB"]
+    done = scene.ringfeed("pack", *arguments, check=False, preexec_fn=no_large_files)
+    assert done.returncode == 1 and "in-000000.tar.part: File too large" in done.stderr, done
+    no_parts(folder / "out")
+    assert not shards_of(folder / "out")
+    pack(*arguments)
+    # and without io_uring the bytes are the same
+    wrap = [os.environ["RINGFEED_WITHOUT_URING"], "setup", str(errno.EPERM)]
+    without = subprocess.run([*wrap, scene.BINARY, "pack", str(arguments[0]), str(folder / "threads"), *arguments[2:]],
+                             capture_output=True, text=True)
+    assert without.returncode == 0 and digests(folder / "threads") == digests(folder / "out"), without
+
+
 def large(folder):
     """A file of several pieces, and one that ends on a block's edge."""
     Image.frombytes("RGB", (1400, 1100), random.Random(1).randbytes(1400 * 1100 * 3)).save(folder / "noise.png")
@@ -445,4 +468,4 @@ def resized(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample", "photos-exif", "edge-jpeg", "kodak")
-    scene.main([tree, sizes, lists, tars, left_out, refusals, killed, one_at_a_time, large, compressed, resized])
+    scene.main([tree, sizes, lists, tars, left_out, refusals, killed, one_at_a_time, full_disk, large, compressed, resized])

@@ -2,7 +2,8 @@
 /* Copyright the ringfeed authors */
 /*
  * Samples that are taken back half-way leave no trace: the tar is the one that never saw them, plain and
- * compressed (by libzstd's own decompression), and size and hash are the file's, wherever they stand and however large they are.
+ * compressed (by libzstd's own decompression), and size and hash are the file's, wherever they stand and
+ * however large they are.
  */
 #include "pack/output.h"
 #include "pack/ustar.h"
@@ -60,7 +61,8 @@ static void put_sample(struct output *o, unsigned i, size_t n, bool is_dropped)
 }
 
 /* has_dropped: the samples that will go are put and taken back; else they are passed over. */
-static void write_shard(int folder_fd, bool is_squeezed, bool has_dropped, uint64_t *ret_n, uint64_t *ret_hash)
+static void write_shard(int folder_fd, bool is_squeezed, bool has_dropped, uint64_t *ret_n,
+			uint64_t *ret_hash)
 {
 	const struct output_place place = {.folder = folder, .name = "t", .folder_fd = folder_fd, .is_squeezed = is_squeezed};
 	struct output o;
