@@ -2,7 +2,7 @@
 # Copyright the ringfeed authors
 """Reads every include line under src/ and fails on one that crosses a wall between rooms.
 
-base includes libc (and libxxhash) only; a room includes base and itself; core, worker, serve and main
+base includes libc (and libxxhash) only; a room includes base and itself; core, worker, serve, pack and main
 see several rooms, in that order and never back; client sees base, proto and the public header.
 """
 import pathlib
@@ -16,7 +16,8 @@ for room in PURE:
 MAY["core"] = MAY["base"] | PURE | {"core"}
 MAY["worker"] = MAY["core"] | {"worker"}
 MAY["serve"] = MAY["worker"] | {"serve", "proto"}
-MAY["main"] = MAY["serve"] | {"main", "ringfeed"}
+MAY["pack"] = MAY["worker"] | {"serve", "pack"}
+MAY["main"] = MAY["serve"] | {"pack", "main", "ringfeed"}
 MAY["client"] = {"base", "client", "proto", "ringfeed"}
 PROTO = {"wire.h", "messages.def"}
 

@@ -10,7 +10,8 @@ void help_all(FILE *file)
 {
 	fputs("ringfeed keeps training processes fed.\n\nusage: ringfeed COMMAND [OPTIONS]\n\n", file);
 	for (size_t i = 0; i < n_commands; i++)
-		fprintf(file, "  %-10s %s\n", commands[i].name, commands[i].summary);
+		fprintf(file, "  %-10s %.*s\n", commands[i].name, (int)strcspn(commands[i].summary, "\n"),
+			commands[i].summary);
 	fputs("\n`ringfeed help COMMAND` says more; `ringfeed help config` prints every key of the configuration.\n"
 	      "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 bad or impossible configuration.\n", file);
 }

@@ -60,7 +60,8 @@ void tar_scan_want(const struct tar_scan *s, uint64_t *ret_offset, size_t *ret_n
 /* Feeds bytes that begin at ret_offset of the last want: fewer, as many or more. Fewer than 512 before
  * the file's end mean that the file was cut short since, which refuses it. Calls on_member for each
  * regular file found. 0 = want more, TAR_E_DONE, TAR_E_REFUSED with the reason, -errno, or what
- * on_member returned, if not 0; after that the scan is only good for tar_scan_free. */
+ * on_member returned, if not 0; after that the scan is only good for tar_scan_want, whose offset is then
+ * that of the header in question, and tar_scan_free. */
 int tar_scan_feed(struct tar_scan *s, const void *bytes, size_t n_bytes,
 		  int (*on_member)(void *context, const struct tar_member *m), void *context,
 		  struct reason *why);
