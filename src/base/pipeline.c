@@ -28,7 +28,10 @@ static const char *const step_names[STEP_COUNT] = {
 	[STEP_CENTER_CROP] = "center_crop",
 	[STEP_RANDOM_CROP] = "random_crop",
 	[STEP_RANDOM_RESIZED_CROP] = "random_resized_crop",
+	[STEP_PAD] = "pad",
 	[STEP_RANDOM_HORIZONTAL_FLIP] = "random_horizontal_flip",
+	[STEP_RANDOM_VERTICAL_FLIP] = "random_vertical_flip",
+	[STEP_GRAYSCALE] = "grayscale",
 	[STEP_NORMALIZE] = "normalize",
 };
 

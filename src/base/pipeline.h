@@ -47,7 +47,10 @@ enum step_kind {
 	STEP_CENTER_CROP,
 	STEP_RANDOM_CROP,
 	STEP_RANDOM_RESIZED_CROP,
+	STEP_PAD,
 	STEP_RANDOM_HORIZONTAL_FLIP,
+	STEP_RANDOM_VERTICAL_FLIP,
+	STEP_GRAYSCALE,
 	STEP_NORMALIZE,
 	STEP_COUNT
 };
@@ -60,8 +63,9 @@ struct step {
 	double p;
 	float mean[3], std[3];
 	enum filter interpolation;
-	uint32_t padding[4]; /* random_crop: left, top, right, bottom */
-	uint8_t fill;	     /* random_crop: what the padding holds */
+	uint32_t padding[4]; /* random_crop, pad: left, top, right, bottom */
+	uint8_t fill;	     /* what the padding holds */
+	uint8_t n_channels;  /* grayscale: 3 */
 };
 
 struct field {

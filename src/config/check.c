@@ -142,6 +142,11 @@ static struct size follow_steps(struct report *r, const struct node *n, const st
 		case STEP_RANDOM_CROP:
 			random_crop(r, n, f, i, &size);
 			break;
+		case STEP_PAD:
+			if (size.height > 0)
+				size = (struct size){size.height + s->padding[1] + s->padding[3],
+						     size.width + s->padding[0] + s->padding[2]};
+			break;
 		case STEP_CENTER_CROP:
 		case STEP_RANDOM_RESIZED_CROP:
 			size = (struct size){s->height, s->width};
@@ -151,6 +156,8 @@ static struct size follow_steps(struct report *r, const struct node *n, const st
 				fault_step(r, n, f, i, "must be the last step: the others work on 8-bit pixels");
 			break;
 		case STEP_RANDOM_HORIZONTAL_FLIP:
+		case STEP_RANDOM_VERTICAL_FLIP:
+		case STEP_GRAYSCALE:
 		case STEP_COUNT:
 			break;
 		}

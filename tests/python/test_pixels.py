@@ -202,6 +202,52 @@ def test_odd_orders(maker, tmp_path):
                 image, field, 11, 2, position)[1]
 
 
+def test_pads_vertical_flips_and_gray(maker, tmp_path):
+    """Alone, at the end, before a resize and between the others, on PNG and JPEG, turned ones as well."""
+    up, sideways, gray = ("random_vertical_flip", 1.0), ("random_horizontal_flip", 1.0), ("grayscale",)
+    maybe_up, maybe = ("random_vertical_flip", 0.5), ("random_horizontal_flip", 0.5)
+    pad, border = ("pad", 3, 5, 7, 11, 99), ("pad", 0, 40, 1, 0, 0)
+    crop, cut = ("random_crop", 40, 30, 0, 0, 0, 0, 0), ("random_resized_crop", 31, 44, 0.08, 1.0, 0.75, 4 / 3, "bilinear")
+    square = ("resize", 48, 52, "bicubic")
+    pipelines = ((square, up), (square, pad), (square, gray), (up, square), (gray, square), (pad, square),
+                 (square, up, sideways), (square, sideways, up, sideways), (up, up, square, maybe_up),
+                 (cut, maybe, maybe_up), (maybe_up, cut, gray, pad, maybe_up), (pad, up, crop, border, gray, maybe),
+                 (pad, gray, maybe_up, cut, border, up, square, maybe_up), (cut, gray, up, NORMALIZE),
+                 (cut, pad, up, pad, maybe), (up, pad, cut), (cut, NORMALIZE, maybe_up, maybe))
+    rng = numpy.random.default_rng(11)
+    kinds = ("png", {}), ("jpg", {"quality": 90}), ("jpg", {"exif": tiff("little", [(0x0112, 3, 1, b"\6\0\0\0")])})
+    for (kind, more), (w, h), exif in itertools.product(kinds, ((97, 83), (50, 120)), (False, True)):
+        path = tmp_path / f"noise.{kind}"
+        noise(rng, w, h).save(path, **more)
+        image = reference.load(path, exif)
+        for steps, layout, position in itertools.product(pipelines, ("hwc", "chw"), range(4)):
+            dtype = "float32" if NORMALIZE in steps else "uint8"
+            got_h, got_w, _ = reference.transform(image, Field(1, 1, steps), 11, 2, position)[0].shape
+            field = Field(got_h, got_w, steps, dtype, layout, exif=exif)
+            check(maker, path, image, field, position=position)
+            assert maker.draws(field, 11, 2, position, *image.size) == reference.transform(
+                image, field, 11, 2, position)[1]
+
+
+def test_gray_of_every_colour(maker, tmp_path):
+    """Pillow's L for a fine grid of all colours: sums at every place between two results."""
+    side = numpy.arange(0, 256, 3, numpy.uint8)
+    r, g, b = numpy.meshgrid(side, side, numpy.append(side, [1, 254]).astype(numpy.uint8))
+    pixels = numpy.stack([r.ravel(), g.ravel(), b.ravel()], axis=1).reshape(-1, 86, 3)
+    image = Image.fromarray(pixels)
+    path = tmp_path / "colours.png"
+    image.save(path)
+    check(maker, path, image, Field(pixels.shape[0], 86, (("grayscale",),)))
+
+
+@pytest.mark.parametrize("pattern", PHOTOS)
+def test_photos_flipped_and_gray(maker, pattern):
+    steps = (("random_vertical_flip", 0.5), RANDOM[0], ("grayscale",), ("pad", 2, 2, 2, 2, 128),
+             ("random_vertical_flip", 0.5), NORMALIZE)
+    for position, path in enumerate(files(pattern)[::5]):
+        check(maker, path, reference.load(path), Field(228, 228, steps, "float32", "chw"), position=position)
+
+
 def test_too_small(maker, tmp_path):
     path = tmp_path / "small.png"
     Image.new("RGB", (20, 30)).save(path)

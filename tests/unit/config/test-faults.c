@@ -11,7 +11,8 @@
 
 #define DAEMON_KEYS "socket, memory, workers, io, read_timeout, ledger, index_cache, log"
 #define STEPS                                                                                      \
-	"resize, center_crop, random_crop, random_resized_crop, random_horizontal_flip, normalize"
+	"resize, center_crop, random_crop, random_resized_crop, pad, random_horizontal_flip, random_vertical_flip, "        \
+	"grayscale, normalize"
 #define SIZE_OF_MEMORY "a whole number with B, KiB, MiB, GiB or TiB, 16MiB to 64TiB"
 /* Line 7. */
 #define IMAGE(keys) SMALLEST "      image: {from: jpg, " keys "}\n"
@@ -307,6 +308,13 @@ static void transforms(void **state)
 			"three, -65536 to 65536\n"
 		 AT_IMAGE("112", "transform.1.normalize.std.1") "'0' is out of range; accepted: a number or a list "
 			"of three, 0.000001 to 65536\n"},
+		{IMAGE("decode: image, transform: [center_crop: {size: 8}, grayscale: {num_output_channels: 1}, pad]"),
+		 AT_IMAGE("110", "transform.1.grayscale.num_output_channels") "'1' is out of range; accepted: a whole "
+		 "number, 3 to 3\n"
+		 AT_IMAGE("114", "transform.2.pad.padding") "is missing: One number, [left and right, top and bottom] or "
+		 "[left, top, right, bottom]. Accepted: one, two or four whole numbers, 0 to 16384\n"},
+		{IMAGE("decode: image, transform: [pad: {padding: 4}, random_vertical_flip]"),
+		 AT_IMAGE("52", "transform") "every image keeps its own size" ONE_SHAPE},
 		{IMAGE("decode: image, transform: [normalize: {mean: 0, std: 1}, center_crop: {size: 8}]"),
 		 AT_IMAGE("53", "transform.0") "normalize: must be the last step: the others work on 8-bit pixels\n"},
 		{IMAGE("decode: image, transform: [center_crop: {size: 8}, random_crop: {size: 9}]"),

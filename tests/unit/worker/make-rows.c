@@ -88,6 +88,16 @@ static void add_step(const char *line)
 	} else if (strcmp(name, "random_horizontal_flip") == 0) {
 		s->kind = STEP_RANDOM_HORIZONTAL_FLIP;
 		ok = sscanf(rest, "%lf", &s->p) == 1;
+	} else if (strcmp(name, "random_vertical_flip") == 0) {
+		s->kind = STEP_RANDOM_VERTICAL_FLIP;
+		ok = sscanf(rest, "%lf", &s->p) == 1;
+	} else if (strcmp(name, "grayscale") == 0) {
+		s->kind = STEP_GRAYSCALE;
+	} else if (strcmp(name, "pad") == 0) {
+		s->kind = STEP_PAD;
+		ok = sscanf(rest, "%u %u %u %u %u", &s->padding[0], &s->padding[1], &s->padding[2],
+			    &s->padding[3], &fill) == 5;
+		s->fill = (uint8_t)fill;
 	} else if (strcmp(name, "normalize") == 0) {
 		s->kind = STEP_NORMALIZE;
 		ok = sscanf(rest, "%f %f %f %f %f %f", &s->mean[0], &s->mean[1], &s->mean[2], &s->std[0],
