@@ -55,7 +55,7 @@ struct rf_options {
 /* One field of a batch: a C-contiguous array in the slot. */
 struct rf_array {
 	void *data;	   /* inside the slot; valid until the batch is released */
-	const char *dtype; /* NumPy's name: "uint8", "int64", "float16", "bfloat16", "float32" */
+	const char *dtype; /* NumPy's name: "uint8", "float32", "int64" …; "bfloat16" is ml_dtypes' */
 	size_t n_bytes;	   /* of the whole array */
 	int n_dims;	   /* shape[0] is the number of samples */
 	int64_t shape[8];

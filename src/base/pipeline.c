@@ -52,6 +52,12 @@ const char *dtype_name(enum dtype dtype)
 	return dtypes[dtype].name;
 }
 
+bool dtype_is_for_images(enum dtype dtype)
+{
+	return dtype == DTYPE_uint8 || dtype == DTYPE_float16 || dtype == DTYPE_bfloat16 ||
+	       dtype == DTYPE_float32;
+}
+
 int dtype_parse(const char *name)
 {
 	for (int i = 0; i < DTYPE_COUNT; i++)

@@ -101,6 +101,8 @@ struct pipeline {
 
 size_t dtype_bytes(enum dtype dtype);
 const char *dtype_name(enum dtype dtype);
+/* The dtypes that images can have: uint8, float16, bfloat16, float32. */
+bool dtype_is_for_images(enum dtype dtype);
 /* The dtype of that name, or -1. */
 int dtype_parse(const char *name);
 const char *cause_name(enum cause cause);

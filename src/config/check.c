@@ -197,8 +197,9 @@ static void check_image(struct report *r, const struct node *n, struct field *f)
 		is_normalized |= f->steps[i].kind == STEP_NORMALIZE;
 	if (f->dtype == DTYPE_COUNT)
 		f->dtype = is_normalized ? DTYPE_float32 : DTYPE_uint8;
-	if (f->dtype == DTYPE_int64)
-		fault_at(r, n, "dtype", "int64 does not fit an image; accepted: uint8, float16, bfloat16, float32");
+	if (!dtype_is_for_images(f->dtype))
+		fault_at(r, n, "dtype", "%s does not fit an image; accepted: uint8, float16, bfloat16, float32",
+			 dtype_name(f->dtype));
 	else if (f->dtype == DTYPE_uint8 && is_normalized)
 		fault_at(r, n, "dtype", "uint8 cannot hold what normalize gives; accepted: float16, bfloat16, "
 			 "float32");
@@ -216,8 +217,6 @@ static void check_integer(struct report *r, const struct node *n, struct field *
 			fault_at(r, n, only_image[i], "goes with decode: image alone; here it is integer");
 	if (f->dtype == DTYPE_COUNT)
 		f->dtype = DTYPE_int64;
-	if (f->dtype != DTYPE_int64)
-		fault_at(r, n, "dtype", "%s does not fit integers; accepted: int64", dtype_name(f->dtype));
 	f->n_dims = 0;
 }
 

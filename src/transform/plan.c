@@ -345,8 +345,8 @@ const char *plan_check(const struct field *f)
 {
 	bool is_normalized = false;
 
-	if (f->dtype == DTYPE_int64)
-		return "an image cannot be int64";
+	if (!dtype_is_for_images(f->dtype))
+		return "an image is uint8, float16, bfloat16 or float32";
 	for (unsigned i = 0; i < f->n_steps; i++) {
 		const struct step *s = &f->steps[i];
 

@@ -58,7 +58,8 @@ int maker_new(const struct pipeline *p, size_t scratch_bytes, struct maker **ret
 			r = fail(-EINVAL); /* the config has refused it already */
 			goto out;
 		}
-		table_make(f, &m->tables[i]);
+		if (f->decode == DECODE_IMAGE)
+			table_make(f, &m->tables[i]);
 	}
 	r = arena_init(&m->arena, p->limits.decode_memory ? p->limits.decode_memory : 1);
 	if (r < 0)

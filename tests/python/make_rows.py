@@ -6,8 +6,9 @@ import subprocess
 
 import numpy
 
-NUMPY = {"uint8": numpy.uint8, "int64": numpy.int64, "float16": numpy.float16, "bfloat16": numpy.uint16,
-         "float32": numpy.float32}
+NUMPY = {name: numpy.dtype(name) for name in (
+    "uint8", "int64", "float16", "float32", "int32", "int8", "int16", "uint16", "uint32", "uint64", "float64", "bool")}
+NUMPY["bfloat16"] = numpy.dtype(numpy.uint16)
 CODES = ("done", "bad", "need_large", "changed")
 
 

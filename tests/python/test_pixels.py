@@ -508,9 +508,13 @@ def test_pixels_bomb(maker, tmp_path):
 INTEGERS = ("0", "7", " 12\n", "-3", "+4", "007", "-0", "9223372036854775807", "-9223372036854775808",
             "9223372036854775808", "-9223372036854775809", "255", "256", "2048", "2049", "65504", "65536",
             "16777216", "16777217", "-300", "", " ", "-", "+-1", "1.0", "0x10", "1 2", "\t5\v\f\r", "abc",
-            "12a", "99999999999999999999999", "512", "257", "\0", "1\0")
-RANGES = {"uint8": (0, 255), "int64": (-2 ** 63, 2 ** 63 - 1)}
-SIGNIFICANT = {"float16": 11, "bfloat16": 8, "float32": 24}
+            "12a", "99999999999999999999999", "512", "257", "\0", "1\0", "1", "127", "128", "-128", "-129", "32767", "32768",
+            "-32768", "-32769", "65535", "2147483647", "2147483648", "-2147483648", "-2147483649", "4294967295",
+            "4294967296", "18446744073709551615", "18446744073709551616", "9007199254740992", "9007199254740993")
+RANGES = {name: (int(numpy.iinfo(name).min), int(numpy.iinfo(name).max)) for name in (
+    "uint8", "int64", "int32", "int8", "int16", "uint16", "uint32", "uint64")}
+RANGES["bool"] = (0, 1)
+SIGNIFICANT = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 
 
 def holds(dtype, value):
@@ -519,7 +523,7 @@ def holds(dtype, value):
     if dtype == "bfloat16":
         return not value or (abs(value) >> max(abs(value).bit_length() - 8, 0)
                              << max(abs(value).bit_length() - 8, 0)) == abs(value)
-    return abs(value) <= (65504 if dtype == "float16" else 1 << 63) and int(
+    return abs(value) <= (65504 if dtype == "float16" else 1 << 64) and int(
         numpy.dtype(dtype).type(value)) == value
 
 
@@ -533,7 +537,7 @@ def test_integers(maker, tmp_path, dtype):
             value = int(text.encode())
         except ValueError:
             value = None
-        if value is None or not -2 ** 63 <= value < 2 ** 63 or not holds(dtype, value):
+        if value is None or abs(value) >= 2 ** 64 or not holds(dtype, value):
             assert (answer.code, answer.cause) == ("bad", "not_an_integer"), text
             assert answer.detail.startswith('"') and answer.detail.endswith('"')
             continue

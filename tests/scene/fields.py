@@ -3,6 +3,7 @@
 """Every kind of field through the daemon, compared with what Pillow, NumPy and Python's own float, json and struct
 make of the same bytes."""
 import collections
+import json
 
 import numpy
 import pixels_reference
@@ -35,6 +36,26 @@ def batches(folder, shards, fields, **more):
             batch.release()
 
 
+def masked(folder, shards, fields):
+    """{sample: (cause, detail)} of the bad ones, as the ledger names them; with `policy: mask` their rows are zero
+    bytes, and no others are."""
+    feed = scene.feed(shards, fields=fields, batch={"size": 8, "last": "short"}, slots=2,
+                      bad_samples={"policy": "mask", "limit": "100%"})
+    ledger = folder / f"ledger-{len(list(folder.iterdir()))}"
+    ledger.mkdir()
+    config, rows_bad = scene.write_config(folder, {"all": feed}, ledger=str(ledger)), set()
+    with scene.Daemon(config) as daemon, ringfeed.Loader("all", socket=daemon.socket) as loader:
+        for batch in loader:
+            rows = numpy.flatnonzero(~batch.valid)
+            rows_bad |= set(batch.index[rows].tolist())
+            assert not any(numpy.any(numpy.asarray(batch[name])[rows]) for name in batch)
+            batch.release()
+    lines = [json.loads(line) for line in (ledger / "ringfeed-bad.jsonl").read_text().splitlines()]
+    bad = {int(line["key"][1:]): (line["cause"], line["detail"]) for line in lines if line["epoch"] == 0}
+    assert set(bad) == rows_bad
+    return bad
+
+
 def two_views(folder):
     """Two fields from one image, each with draws of its own."""
     paths = scene.photos("imagenet-sample")[:120]
@@ -52,6 +73,30 @@ def two_views(folder):
     assert seen == collections.Counter(range(len(paths)))
 
 
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "bfloat16", "float32",
+            "float64", "bool")
+
+
+def integers(folder):
+    """The same number in every dtype; one that a dtype cannot hold is a bad sample by name."""
+    numbers = [(i * 37 + 1) % 120 for i in range(96)]
+    shards = scene.pack(folder, "integers", [[("cls", b" %d\n" % n), ("bit", b"%d" % (n % 2))] for n in numbers], 40)
+    fields = {f"as_{dtype}": {"from": "bit" if dtype == "bool" else "cls", "decode": "integer", "dtype": dtype}
+              for dtype in INTEGERS}
+    for batch in batches(folder, shards, fields):
+        wanted = numpy.array(numbers)[batch.index]
+        for dtype in INTEGERS:
+            got = batch[f"as_{dtype}"]
+            if dtype == "bfloat16":
+                got = (got.view(numpy.uint16).astype(numpy.uint32) << 16).view(numpy.float32)
+            else:
+                assert got.dtype == numpy.dtype(dtype)
+            assert numpy.array_equal(got, wanted % 2 if dtype == "bool" else wanted), dtype
+    shards = scene.pack(folder, "large", [[("cls", b"%d" % n)] for n in range(248, 264)], 40)
+    bad = masked(folder, shards, {"x": {"from": "cls", "decode": "integer", "dtype": "uint8"}})
+    assert bad == {n - 248: ("not_an_integer", f'"{n}"') for n in range(256, 264)}
+
+
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([two_views])
+    scene.main([two_views, integers])

@@ -31,7 +31,9 @@ except ImportError:
 # NumPy's typestr and memoryview's format of each element type; what they do not know is shown as its 16 bits.
 _TYPES: dict[str, tuple[str, str, int]] = {
     "uint8": ("|u1", "B", 1), "int64": ("<i8", "q", 8), "float16": ("<f2", "H", 2), "bfloat16": ("<u2", "H", 2),
-    "float32": ("<f4", "f", 4), "bool": ("|b1", "?", 1)}
+    "float32": ("<f4", "f", 4), "int32": ("<i4", "i", 4), "int8": ("|i1", "b", 1), "int16": ("<i2", "h", 2),
+    "uint16": ("<u2", "H", 2), "uint32": ("<u4", "I", 4), "uint64": ("<u8", "Q", 8), "float64": ("<f8", "d", 8),
+    "bool": ("|b1", "?", 1)}
 
 _lib = _library.lib
 

@@ -241,8 +241,9 @@ static void field_keys(void **state)
 		{SMALLEST "      b: {from: cls, decode: json}\n",
 		 "f.yaml:7:30: feeds.train.fields.b.decode: 'json' is not in this version; accepted: image, "
 		 "integer\n"},
-		{SMALLEST "      b: {from: cls, decode: integer, dtype: float32}\n",
-		 "f.yaml:7:46: feeds.train.fields.b.dtype: float32 does not fit integers; accepted: int64\n"},
+		{SMALLEST "      b: {from: cls, decode: integer, dtype: int3}\n",
+		 "f.yaml:7:46: feeds.train.fields.b.dtype: 'int3' is wrong; accepted: uint8, int64, float16, bfloat16, "
+		 "float32, int32, int8, int16, uint16, uint32, uint64, float64, bool, auto; did you mean int32?\n"},
 		{SMALLEST "      b: {from: cls, decode: integer, layout: chw, transform: []}\n",
 		 "f.yaml:7:47: feeds.train.fields.b.layout: goes with decode: image alone; here it is integer\n"
 		 "f.yaml:7:63: feeds.train.fields.b.transform: goes with decode: image alone; here it is integer\n"},
