@@ -20,6 +20,7 @@ enum {
 	EXTENSION_MAX = 32,
 	STEPS_MAX = 16, /* transforms of one field */
 	DIMS_MAX = 4,	/* dimensions of one sample of a field */
+	KEY_BYTES = 128, /* of a path into a JSON document, with the closing zero */
 };
 
 enum dtype {
@@ -38,7 +39,7 @@ enum cause {
 
 enum filter { FILTER_NEAREST, FILTER_BOX, FILTER_BILINEAR, FILTER_HAMMING, FILTER_BICUBIC, FILTER_LANCZOS };
 enum layout { LAYOUT_CHW, LAYOUT_HWC };
-enum decode_kind { DECODE_IMAGE, DECODE_INTEGER };
+enum decode_kind { DECODE_IMAGE, DECODE_INTEGER, DECODE_FLOAT, DECODE_JSON, DECODE_RAW, DECODE_NPY };
 enum scale_kind { SCALE_DIVIDE, SCALE_RECIPROCAL, SCALE_NONE };
 enum pass_order { PASS_PILLOW, PASS_PILLOW13 };
 
@@ -81,7 +82,8 @@ struct field {
 	enum layout layout;
 	struct step steps[STEPS_MAX];
 	unsigned n_steps;
-	/* Of one sample, worked out by the config: {3, h, w}, {h, w, 3}, or none for a scalar. */
+	char key[KEY_BYTES]; /* decode: json: "a.b.0"; "": the whole document */
+	/* Of one sample: {3, h, w}, {h, w, 3}, what shape says, or none for a scalar. */
 	unsigned n_dims;
 	uint32_t dims[DIMS_MAX];
 };

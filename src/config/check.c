@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /* What the values mean together: which go with which, and the shape that a field has in every batch. */
+#include "config/keys.h"
 #include "config/read.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+
+#define SAMPLE_BYTES_MAX (UINT64_C(1) << 30)
 
 /* Reports under the path of one key of n; the place is the key's node, or n without it. */
 #define fault_at(r, n, key, ...)                                                                   \
@@ -208,22 +211,79 @@ static void check_image(struct report *r, const struct node *n, struct field *f)
 	check_shape(r, n, f);
 }
 
-static void check_integer(struct report *r, const struct node *n, struct field *f)
-{
-	static const char *const only_image[] = {"transform", "scale", "pass_order", "layout"};
+/* Which keys go with which ways to decode. */
+static const struct {
+	const char *key;
+	unsigned kinds; /* a bit for each enum decode_kind */
+	const char *names;
+} partners[] = {
+	{"transform", 1u << DECODE_IMAGE, "image"},
+	{"scale", 1u << DECODE_IMAGE, "image"},
+	{"pass_order", 1u << DECODE_IMAGE, "image"},
+	{"layout", 1u << DECODE_IMAGE, "image"},
+	{"key", 1u << DECODE_JSON, "json"},
+	{"shape", 1u << DECODE_JSON | 1u << DECODE_RAW | 1u << DECODE_NPY, "json, raw or npy"},
+};
 
-	for (unsigned i = 0; i < sizeof(only_image) / sizeof(only_image[0]); i++)
-		if (has(n, only_image[i]))
-			fault_at(r, n, only_image[i], "goes with decode: image alone; here it is integer");
-	if (f->dtype == DTYPE_COUNT)
+static struct key_word decode_word(const struct field *f)
+{
+	struct key_word word = {""};
+
+	key_choice(key_find(SCOPE_FIELD, "decode"), f->decode, &word);
+	return word;
+}
+
+/* The keys that are given go with the way to decode. */
+static void check_partners(struct report *r, const struct node *n, const struct field *f)
+{
+	for (unsigned i = 0; i < sizeof(partners) / sizeof(partners[0]); i++)
+		if (has(n, partners[i].key) && !(partners[i].kinds & 1u << f->decode))
+			fault_at(r, n, partners[i].key, "goes with decode: %s alone; here it is %s",
+				 partners[i].names, decode_word(f).text);
+}
+
+static bool is_float(enum dtype dtype)
+{
+	return dtype == DTYPE_float16 || dtype == DTYPE_bfloat16 || dtype == DTYPE_float32 || dtype == DTYPE_float64;
+}
+
+static void check_sample_bytes(struct report *r, const struct node *n, const struct field *f)
+{
+	uint64_t bytes = dtype_bytes(f->dtype);
+
+	for (unsigned i = 0; i < f->n_dims; i++)
+		if (__builtin_mul_overflow(bytes, f->dims[i], &bytes))
+			bytes = UINT64_MAX;
+	if (bytes > SAMPLE_BYTES_MAX)
+		fault_at(r, n, "shape", "a sample would have more than 1 GiB; accepted: a smaller shape");
+}
+
+static void check_number(struct report *r, const struct node *n, struct field *f)
+{
+	const bool is_open = f->dtype == DTYPE_COUNT;
+
+	if (is_open && f->decode == DECODE_INTEGER)
 		f->dtype = DTYPE_int64;
-	f->n_dims = 0;
+	else if (is_open && f->decode == DECODE_FLOAT)
+		f->dtype = DTYPE_float32;
+	else if (is_open)
+		fault_at(r, n, "dtype", "decode: %s needs one; accepted: %s", decode_word(f).text,
+			 f->decode == DECODE_NPY ? "the dtype that the arrays have" : "the name of a dtype");
+	if (f->dtype == DTYPE_COUNT)
+		return;
+	if (f->decode == DECODE_FLOAT && !is_float(f->dtype))
+		fault_at(r, n, "dtype", "%s does not hold every number; accepted: float16, bfloat16, float32, "
+			 "float64, or decode: integer", dtype_name(f->dtype));
+	if (f->decode == DECODE_NPY && f->dtype == DTYPE_bfloat16)
+		fault_at(r, n, "dtype", "NumPy's files have no bfloat16; accepted: another dtype, or decode: raw");
+	check_sample_bytes(r, n, f);
 }
 
 void check_field(struct report *r, const struct node *n, struct field *f)
 {
+	check_partners(r, n, f);
 	if (f->decode == DECODE_IMAGE)
 		check_image(r, n, f);
 	else
-		check_integer(r, n, f);
+		check_number(r, n, f);
 }

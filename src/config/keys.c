@@ -199,6 +199,10 @@ static const char *type_noun(const struct key *k)
 		return "a whole number or [height, width]";
 	case KEY_PADDING:
 		return "one, two or four whole numbers";
+	case KEY_WORDS:
+		return "names, or numbers from 0, with dots between them";
+	case KEY_SHAPE:
+		return "a list of at most 4 whole numbers";
 	case KEY_PAIR:
 		return "[least, greatest], two numbers";
 	case KEY_CHANNELS:

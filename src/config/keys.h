@@ -42,6 +42,8 @@ enum key_type {
 	KEY_SIDES,	/* n or [h, w]; fills height and width of struct step */
 	KEY_SIDE,	/* n or [h, w]; n leaves width 0 */
 	KEY_PADDING,	/* one, two or four whole numbers */
+	KEY_WORDS,	/* names and numbers with dots between them */
+	KEY_SHAPE,	/* a list of whole numbers; fills n_dims and dims of struct field */
 	KEY_PAIR,	/* two reals, the second not the smaller */
 	KEY_CHANNELS,	/* three reals, or one for all */
 };

@@ -388,6 +388,31 @@ static void read_padding(struct report *r, const struct key *k, const struct nod
 			step->padding[i] = (uint32_t)side[i % n_read].u;
 }
 
+static void read_shape(struct report *r, const struct key *k, const struct node *n, struct field *f)
+{
+	struct number side[DIMS_MAX];
+
+	if (n->kind != NODE_LIST) {
+		wrong(r, k, n);
+		return;
+	}
+	f->n_dims = n->n_children == 0 ? 0 : read_numbers(r, k, n, side, DIMS_MAX);
+	for (unsigned i = 0; i < f->n_dims; i++)
+		f->dims[i] = (uint32_t)side[i].u;
+}
+
+static void read_words(struct report *r, const struct key *k, const struct node *n, char *member)
+{
+	const char *text = n->kind == NODE_SCALAR ? n->text : "";
+	const size_t length = strlen(text);
+
+	if (length == 0 || length >= k->width || node_is_null(n) || has_control(text) || *text == '.' ||
+	    text[length - 1] == '.' || strstr(text, ".."))
+		wrong(r, k, n);
+	else
+		memcpy(member, text, length + 1);
+}
+
 static void read_reals(struct report *r, const struct key *k, const struct node *n, void *member)
 {
 	struct number number[3];
@@ -458,6 +483,12 @@ void value_read(struct report *r, const struct key *k, const struct node *n, voi
 		break;
 	case KEY_PADDING:
 		read_padding(r, k, n, base);
+		break;
+	case KEY_WORDS:
+		read_words(r, k, n, member);
+		break;
+	case KEY_SHAPE:
+		read_shape(r, k, n, base);
 		break;
 	case KEY_PAIR:
 	case KEY_CHANNELS:

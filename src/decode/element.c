@@ -101,7 +101,7 @@ static bool put_half(double value, void *ret)
 		if (size >= 65520.0)
 			return false;
 		frexp(size, &exponent);
-		if (exponent < -13) /* subnormal: all in units of 2^-24 */
+		if (exponent < -13 || size == 0.0) /* subnormal: all in units of 2^-24 */
 			exponent = -13;
 		half = (uint16_t)(((exponent + 13) << 10) + (int)rint(ldexp(size, 11 - exponent)));
 	}

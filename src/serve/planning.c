@@ -116,7 +116,8 @@ static void fill_input(const struct config *config, const struct planning *p, st
 			.index_bytes = samples_bytes(p->core_feeds[i].samples),
 		};
 		for (unsigned k = 0; k < f->pipeline.n_fields; k++)
-			if (f->pipeline.fields[k].decode == DECODE_IMAGE &&
+			if ((f->pipeline.fields[k].decode == DECODE_IMAGE ||
+			     f->pipeline.fields[k].decode == DECODE_JSON) &&
 			    f->pipeline.limits.decode_memory > in->large_scratch)
 				in->large_scratch = f->pipeline.limits.decode_memory;
 	}

@@ -3,6 +3,7 @@
 """Every kind of field through the daemon, compared with what Pillow, NumPy and Python's own float, json and struct
 make of the same bytes."""
 import collections
+import io
 import json
 
 import numpy
@@ -97,6 +98,46 @@ def integers(folder):
     assert bad == {n - 248: ("not_an_integer", f'"{n}"') for n in range(256, 264)}
 
 
+def numbers(folder):
+    """float, json, raw and npy: good samples as Python and NumPy read them, bad ones by name."""
+    rng = numpy.random.default_rng(5)
+    boxes, grids = rng.normal(size=(60, 2, 4)), rng.integers(-999, 999, (60, 3, 5)).astype(numpy.int16)
+    planes = rng.random((60, 4, 6)).astype(numpy.float32)
+    members = []
+    for i in range(60):
+        out = io.BytesIO()
+        numpy.save(out, planes[i])
+        members.append([("flt", repr(boxes[i, 0, 0]).encode()),
+                        ("json", json.dumps({"w": i, "boxes": [{"at": boxes[i].tolist()}]}).encode()),
+                        ("bin", grids[i].astype("<i2").tobytes()), ("npy", out.getvalue())])
+    fields = {"value": {"from": "flt", "decode": "float", "dtype": "float64"},
+              "half": {"from": "flt", "decode": "float", "dtype": "float16"},
+              "width": {"from": "json", "decode": "json", "key": "w", "dtype": "int32"},
+              "box": {"from": "json", "decode": "json", "key": "boxes.0.at", "dtype": "float32", "shape": [2, 4]},
+              "grid": {"from": "bin", "decode": "raw", "dtype": "int16", "shape": [3, 5]},
+              "plane": {"from": "npy", "decode": "npy", "dtype": "float32", "shape": [4, 6]}}
+    n = 0
+    for batch in batches(folder, scene.pack(folder, "numbers", members, 25), fields):
+        at = batch.index
+        wanted = {"value": boxes[at, 0, 0], "half": boxes[at, 0, 0].astype(numpy.float16), "width": at.astype(numpy.int32),
+                  "box": boxes[at].astype(numpy.float32), "grid": grids[at], "plane": planes[at]}
+        for name, array in wanted.items():
+            assert batch[name].dtype == array.dtype and numpy.array_equal(batch[name], array), name
+        n += len(at)
+    assert n == 60
+    fortran, objects = io.BytesIO(), io.BytesIO()
+    numpy.save(fortran, numpy.asfortranarray(planes[0]))
+    numpy.save(objects, numpy.array([[None] * 6] * 4, object))
+    bad = [("flt", b"1.5 m", "not_a_number"), ("json", b"{]", "not_json"), ("json", b'{"w": 1.5}', "wrong_value"),
+           ("json", b'{"w": 1, "boxes": [{"at": [1, 2]}]}', "wrong_value"), ("bin", b"abc", "wrong_length"),
+           ("npy", b"abc", "not_npy"), ("npy", fortran.getvalue(), "wrong_array"),
+           ("npy", objects.getvalue(), "object_array"), ("flt", None, "missing_field")]
+    for i, (extension, data, _) in enumerate(bad):
+        members[i] = [(e, data if e == extension else d) for e, d in members[i] if e != extension or data is not None]
+    got = masked(folder, scene.pack(folder, "bad", members, 25), fields)
+    assert {i: cause for i, (cause, _) in got.items()} == {i: cause for i, (_, _, cause) in enumerate(bad)}, got
+
+
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([two_views, integers])
+    scene.main([two_views, integers, numbers])

@@ -13,6 +13,7 @@
 #define STEPS                                                                                      \
 	"resize, center_crop, random_crop, random_resized_crop, pad, random_horizontal_flip, random_vertical_flip, "        \
 	"grayscale, normalize"
+#define DECODES "image, integer, float, json, raw, npy"
 #define SIZE_OF_MEMORY "a whole number with B, KiB, MiB, GiB or TiB, 16MiB to 64TiB"
 /* Line 7. */
 #define IMAGE(keys) SMALLEST "      image: {from: jpg, " keys "}\n"
@@ -237,10 +238,33 @@ static void field_keys(void **state)
 		 "extension or a list of up to 8, in lower case and without the dot before it\n"},
 		{SMALLEST "      b: {from: cls}\n", "f.yaml:7:10: feeds.train.fields.b.decode: is missing: What the "
 						    "bytes are; an image may be written with its options, as here. "
-						    "Accepted: image, integer\n"},
-		{SMALLEST "      b: {from: cls, decode: json}\n",
-		 "f.yaml:7:30: feeds.train.fields.b.decode: 'json' is not in this version; accepted: image, "
-		 "integer\n"},
+						    "Accepted: " DECODES "\n"},
+		{SMALLEST "      b: {from: cls, decode: text}\n",
+		 "f.yaml:7:30: feeds.train.fields.b.decode: 'text' is not in this version; accepted: " DECODES "\n"},
+		{SMALLEST "      b: {from: cls, decode: float, dtype: int32, shape: [2], key: a}\n",
+		 "f.yaml:7:44: feeds.train.fields.b.dtype: int32 does not hold every number; accepted: float16, "
+		 "bfloat16, float32, float64, or decode: integer\n"
+		 "f.yaml:7:58: feeds.train.fields.b.shape: goes with decode: json, raw or npy alone; here it is float\n"
+		 "f.yaml:7:68: feeds.train.fields.b.key: goes with decode: json alone; here it is float\n"},
+		{SMALLEST "      b: {from: json, decode: json, key: a..b}\n      c: {from: x, decode: raw, shape: 4}\n"
+			  "      d: {from: x, decode: npy}\n      e: {from: x, decode: npy, dtype: bfloat16, shape: [0, 1]}\n",
+		 "f.yaml:7:42: feeds.train.fields.b.key: 'a..b' is wrong; accepted: names, or numbers from 0, with dots "
+		 "between them\n"
+		 "f.yaml:8:40: feeds.train.fields.c.shape: '4' is wrong; accepted: a list of at most 4 whole numbers, 1 "
+		 "to 1073741824\n"
+		 "f.yaml:9:10: feeds.train.fields.d.dtype: decode: npy needs one; accepted: the dtype that the arrays "
+		 "have\n"
+		 "f.yaml:10:58: feeds.train.fields.e.shape.0: '0' is out of range; accepted: a list of at most 4 whole "
+		 "numbers, 1 to 1073741824\n"},
+		{SMALLEST "      b: {from: x, decode: npy, dtype: bfloat16, shape: [1, 2, 3, 4]}\n"
+			  "      c: {from: x, decode: raw, dtype: float64, shape: [65536, 65536]}\n"
+			  "      d: {from: x, decode: raw, dtype: int8, shape: [1, 2, 3, 4, 5]}\n",
+		 "f.yaml:7:40: feeds.train.fields.b.dtype: NumPy's files have no bfloat16; accepted: another dtype, or "
+		 "decode: raw\n"
+		 "f.yaml:8:56: feeds.train.fields.c.shape: a sample would have more than 1 GiB; accepted: a smaller "
+		 "shape\n"
+		 "f.yaml:9:53: feeds.train.fields.d.shape: a list of 5 is wrong; accepted: a list of at most 4 whole "
+		 "numbers, 1 to 1073741824\n"},
 		{SMALLEST "      b: {from: cls, decode: integer, dtype: int3}\n",
 		 "f.yaml:7:46: feeds.train.fields.b.dtype: 'int3' is wrong; accepted: uint8, int64, float16, bfloat16, "
 		 "float32, int32, int8, int16, uint16, uint32, uint64, float64, bool, auto; did you mean int32?\n"},
@@ -249,7 +273,7 @@ static void field_keys(void **state)
 		 "f.yaml:7:63: feeds.train.fields.b.transform: goes with decode: image alone; here it is integer\n"},
 		{SMALLEST "      b: {from: cls, decode: integer, with: label}\n",
 		 "f.yaml:7:39: feeds.train.fields.b.with: not in this version; accepted here: from, decode, "
-		 "transform, scale, pass_order, dtype, layout\n"},
+		 "transform, scale, pass_order, dtype, layout, key, shape\n"},
 		{IMAGE("decode: {image: exakt, exif: yes}, transform: [center_crop: {size: 8}]"),
 		 AT_IMAGE("42", "decode.image") "'exakt' is wrong; accepted: exact, fast; did you mean exact?\n"
 		 AT_IMAGE("55", "decode.exif") "'yes' is wrong; accepted: true or false\n"},
