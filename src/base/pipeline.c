@@ -89,6 +89,11 @@ const char *filter_name(enum filter filter)
 	return filter_names[filter];
 }
 
+bool field_is_ragged(const struct field *f)
+{
+	return (f->decode == DECODE_TEXT || f->decode == DECODE_BYTES) && !f->classes;
+}
+
 size_t field_row_bytes(const struct field *f)
 {
 	size_t n = dtype_bytes(f->dtype);

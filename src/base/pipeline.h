@@ -2,7 +2,7 @@
 /* Copyright the ringfeed authors */
 /*
  * What one sample becomes: the words that the config fills in and that transform, batch, core and
- * worker read. Plain data of fixed size, without pointers, so that a worker can be handed a copy.
+ * worker read. Plain data of fixed size; its one pointer, to names of classes, is inherited by workers.
  *
  * Names are torchvision.transforms.v2's and NumPy's.
  */
@@ -39,7 +39,10 @@ enum cause {
 
 enum filter { FILTER_NEAREST, FILTER_BOX, FILTER_BILINEAR, FILTER_HAMMING, FILTER_BICUBIC, FILTER_LANCZOS };
 enum layout { LAYOUT_CHW, LAYOUT_HWC };
-enum decode_kind { DECODE_IMAGE, DECODE_INTEGER, DECODE_FLOAT, DECODE_JSON, DECODE_RAW, DECODE_NPY };
+enum decode_kind { DECODE_IMAGE, DECODE_INTEGER, DECODE_FLOAT, DECODE_JSON, DECODE_RAW, DECODE_NPY,
+		   DECODE_TEXT, DECODE_BYTES };
+/* Where a field's bytes come from: a member of the sample, its key, or the path of its shard. */
+enum field_source { SOURCE_MEMBER, SOURCE_KEY, SOURCE_URL };
 enum scale_kind { SCALE_DIVIDE, SCALE_RECIPROCAL, SCALE_NONE };
 enum pass_order { PASS_PILLOW, PASS_PILLOW13 };
 
@@ -69,10 +72,13 @@ struct step {
 	uint8_t n_channels;  /* grayscale: 3 */
 };
 
+struct classes;
+
 struct field {
 	char name[FIELD_NAME_MAX];
 	char extensions[EXTENSIONS_MAX][EXTENSION_MAX]; /* lower case, in order of preference */
-	unsigned n_extensions;
+	unsigned n_extensions; /* 0 unless source is SOURCE_MEMBER */
+	enum field_source source;
 	enum decode_kind decode;
 	bool is_fast;	/* decode: {image: fast} */
 	bool has_exif;	/* decode: {image: …, exif: true} */
@@ -83,7 +89,9 @@ struct field {
 	struct step steps[STEPS_MAX];
 	unsigned n_steps;
 	char key[KEY_BYTES]; /* decode: json: "a.b.0"; "": the whole document */
-	/* Of one sample: {3, h, w}, {h, w, 3}, what shape says, or none for a scalar. */
+	uint64_t max_bytes;   /* decode: text, bytes */
+	struct classes *classes; /* decode: text; the config's, or NULL */
+	/* Of one sample: {3, h, w}, {h, w, 3}, what shape says, {max} for a ragged field, or none for a scalar. */
 	unsigned n_dims;
 	uint32_t dims[DIMS_MAX];
 };
@@ -111,7 +119,9 @@ const char *cause_name(enum cause cause);
 const char *cause_text(enum cause cause);
 const char *step_name(enum step_kind kind);
 const char *filter_name(enum filter filter);
-/* Bytes of one sample of the field in a batch. */
+/* Rows of different length: dims[0] bytes of room for each, and an int64 with the length beside it. */
+bool field_is_ragged(const struct field *f);
+/* Bytes of one sample of the field in a batch, its length not counted. */
 size_t field_row_bytes(const struct field *f);
 
 #endif

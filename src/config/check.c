@@ -4,6 +4,8 @@
 #include "config/keys.h"
 #include "config/read.h"
 
+#include "base/classes.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
@@ -223,6 +225,8 @@ static const struct {
 	{"layout", 1u << DECODE_IMAGE, "image"},
 	{"key", 1u << DECODE_JSON, "json"},
 	{"shape", 1u << DECODE_JSON | 1u << DECODE_RAW | 1u << DECODE_NPY, "json, raw or npy"},
+	{"max", 1u << DECODE_TEXT | 1u << DECODE_BYTES, "text or bytes"},
+	{"classes", 1u << DECODE_TEXT, "text"},
 };
 
 static struct key_word decode_word(const struct field *f)
@@ -279,11 +283,73 @@ static void check_number(struct report *r, const struct node *n, struct field *f
 	check_sample_bytes(r, n, f);
 }
 
+/* How many numbers from 0 the dtype holds; 0: it is no dtype for counting. */
+static uint64_t countable(enum dtype dtype)
+{
+	switch (dtype) {
+	case DTYPE_int8:
+		return UINT64_C(1) << 7;
+	case DTYPE_uint8:
+		return UINT64_C(1) << 8;
+	case DTYPE_int16:
+		return UINT64_C(1) << 15;
+	case DTYPE_uint16:
+		return UINT64_C(1) << 16;
+	case DTYPE_int32:
+	case DTYPE_uint32:
+	case DTYPE_int64:
+	case DTYPE_uint64:
+		return UINT32_MAX; /* more than CLASSES_MAX */
+	default:
+		return 0;
+	}
+}
+
+static void check_classes(struct report *r, const struct node *n, struct field *f)
+{
+	const size_t n_classes = classes_count(f->classes);
+
+	if (has(n, "max"))
+		fault_at(r, n, "max", "does not go with classes, which are numbers");
+	if (f->dtype == DTYPE_COUNT)
+		f->dtype = DTYPE_int64;
+	if (countable(f->dtype) < n_classes)
+		fault_at(r, n, "dtype", "%s does not hold the numbers of %zu classes; accepted: an integer dtype that does",
+			 dtype_name(f->dtype), n_classes);
+}
+
+static void check_text(struct report *r, const struct node *n, struct field *f)
+{
+	if (f->classes) {
+		check_classes(r, n, f);
+		return;
+	}
+	if (f->dtype != DTYPE_COUNT)
+		fault_at(r, n, "dtype", "goes with numbers alone; here decode is %s", decode_word(f).text);
+	if (!has(n, "max"))
+		fault_at(r, n, "max", "decode: %s needs it: the most bytes that a sample may have, as 1KiB",
+			 decode_word(f).text);
+	f->dtype = DTYPE_uint8;
+	f->n_dims = 1;
+	f->dims[0] = (uint32_t)f->max_bytes;
+}
+
+static void check_source(struct report *r, const struct node *n, const struct field *f)
+{
+	if (f->source != SOURCE_MEMBER && f->decode != DECODE_TEXT && f->decode != DECODE_BYTES &&
+	    f->decode != DECODE_INTEGER)
+		fault_at(r, n, "decode", "does not go with from: %s; accepted: text, bytes, integer",
+			 f->source == SOURCE_KEY ? "__key__" : "__url__");
+}
+
 void check_field(struct report *r, const struct node *n, struct field *f)
 {
 	check_partners(r, n, f);
+	check_source(r, n, f);
 	if (f->decode == DECODE_IMAGE)
 		check_image(r, n, f);
+	else if (f->decode == DECODE_TEXT || f->decode == DECODE_BYTES)
+		check_text(r, n, f);
 	else
 		check_number(r, n, f);
 }

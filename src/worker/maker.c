@@ -18,6 +18,7 @@
 #include "decode/integer.h"
 #include "decode/json.h"
 #include "decode/real.h"
+#include "decode/text.h"
 #include "transform/chain.h"
 #include "transform/table.h"
 
@@ -165,6 +166,12 @@ static enum cause make_value(struct maker *m, const struct maker_job *job, char 
 		return array_from_raw(f, job->payload, job->n_payload, job->row, detail, TASK_DETAIL_MAX);
 	case DECODE_NPY:
 		return array_from_npy(f, job->payload, job->n_payload, job->row, detail, TASK_DETAIL_MAX);
+	case DECODE_TEXT:
+	case DECODE_BYTES:
+		if (f->classes)
+			return text_class(f, job->payload, job->n_payload, job->row, detail, TASK_DETAIL_MAX);
+		return text_copy(f, job->payload, job->n_payload, job->row, job->length, detail,
+				 TASK_DETAIL_MAX);
 	case DECODE_IMAGE:
 		break;
 	}

@@ -15,7 +15,7 @@ import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 F_ADD_SEALS, F_SEAL_SHRINK, F_SEAL_GROW = 1033, 2, 4
-MAGIC, VERSION = 0x64656672, 1
+MAGIC, VERSION = 0x64656672, 2
 DTYPES = {"uint8": 0, "int64": 1, "float16": 2, "bfloat16": 3, "float32": 4}
 
 

@@ -49,7 +49,9 @@ def masked(folder, shards, fields):
         for batch in loader:
             rows = numpy.flatnonzero(~batch.valid)
             rows_bad |= set(batch.index[rows].tolist())
-            assert not any(numpy.any(numpy.asarray(batch[name])[rows]) for name in batch)
+            for column in batch.values():
+                for array in (column.values, column.lengths) if isinstance(column, ringfeed.Ragged) else (column,):
+                    assert not array[rows].any()
             batch.release()
     lines = [json.loads(line) for line in (ledger / "ringfeed-bad.jsonl").read_text().splitlines()]
     bad = {int(line["key"][1:]): (line["cause"], line["detail"]) for line in lines if line["epoch"] == 0}
@@ -138,6 +140,90 @@ def numbers(folder):
     assert {i: cause for i, (cause, _) in got.items()} == {i: cause for i, (_, _, cause) in enumerate(bad)}, got
 
 
+def words(i):
+    """Text of every length from nothing on, in characters of one to four bytes."""
+    return ("aé€😀" * i)[:i]
+
+
+def texts(folder):
+    """Text, bytes, the key, the shard's path and names of classes, lent and copied; bad ones by name."""
+    rng, names = numpy.random.default_rng(6), ["cat", "dog", "straße", "new york"]
+    blobs = [rng.bytes(i % 33) for i in range(70)]
+    members = [[("txt", words(i % 40).encode()), ("bin", blobs[i]), ("name", f" {names[i % 4]}\r\n".encode()),
+                ("cls", b"%d" % i)] for i in range(70)]
+    (folder / "classes.txt").write_text("\n".join(names) + "\n")
+    fields = {"key": {"from": "__key__", "decode": "text", "max": "16B"},
+              "number": {"from": "cls", "decode": "integer"},
+              "caption": {"from": "txt", "decode": "text", "max": "100B"},
+              "blob": {"from": "bin", "decode": "bytes", "max": "32B"},
+              "shard": {"from": "__url__", "decode": "text", "max": "4KiB"},
+              "label": {"from": "name", "decode": "text", "classes": str(folder / "classes.txt"), "dtype": "uint8"},
+              "also": {"from": "__key__", "decode": "bytes", "max": "7B"}}
+    shards, seen = scene.pack(folder, "texts", members, 30), 0
+    for batch in batches(folder, shards, fields):
+        at = batch.index.tolist()
+        assert batch["number"].tolist() == at
+        assert list(batch["key"]) == [f"s{i:06d}" for i in at]
+        assert list(batch["also"]) == [b"s%06d" % i for i in at]
+        assert list(batch["shard"]) == [str(shards[i // 30]) for i in at]
+        assert list(batch["caption"]) == [words(i % 40) for i in at]
+        assert batch["blob"][:] == [blobs[i] for i in at] and batch["blob"][-1] == blobs[at[-1]]
+        assert batch["label"].dtype == numpy.uint8 and batch["label"].tolist() == [i % 4 for i in at]
+        values, lengths = batch["blob"].values, batch["blob"].lengths
+        assert values.shape == (len(at), 32) and lengths.tolist() == [len(blobs[i]) for i in at]
+        assert values.tobytes() == b"".join(blobs[i].ljust(32, b"\0") for i in at)
+        seen += len(at)
+    assert seen == 70
+    bad = [("txt", b"\xc3", "not_utf8"), ("txt", b"\xed\xa0\x80", "not_utf8"), ("txt", b"x" * 101, "too_long"),
+           ("bin", b"x" * 33, "too_long"), ("name", b"Cat", "unknown_class"), ("name", b"", "unknown_class"),
+           ("txt", None, "missing_field")]
+    for i, (extension, data, _) in enumerate(bad):
+        members[i] = [(e, data if e == extension else d) for e, d in members[i] if e != extension or data is not None]
+    got = masked(folder, scene.pack(folder, "bad", members, 30), fields)
+    assert {i: cause for i, (cause, _) in got.items()} == {i: cause for i, (_, _, cause) in enumerate(bad)}, got
+
+
+def names_alone(folder):
+    """A feed of keys and paths alone, copied; and batches without rows."""
+    shards = scene.pack(folder, "names", [[("bin", bytes(100000)), ("txt", b"x")] for _ in range(9)], 4)
+    feed = scene.feed(shards, fields={"key": {"from": "__key__", "decode": "text", "max": "1KiB"},
+                                      "number": {"from": "__key__", "decode": "bytes", "max": "1KiB"}},
+                      batch={"size": 4, "last": "short"}, order={"shuffle": "none"}, slots=2)
+    config = scene.write_config(folder, {"all": feed})
+    with scene.Daemon(config) as daemon, ringfeed.Loader("all", socket=daemon.socket, copy=True) as loader:
+        kept = list(loader)
+        assert [row for batch in kept for row in batch["key"]] == [f"s{i:06d}" for i in range(9)]
+        assert kept[1]["number"][1:3] == [b"s000005", b"s000006"]
+        assert kept[2]["key"].values.tobytes() == b"s000008".ljust(1024, b"\0") and kept[2]["key"].lengths.tolist() == [7]
+    with scene.Daemon(config) as daemon:  # rank 1 of 2 gets no row of the last batch
+        loaders = [ringfeed.Loader("all", socket=daemon.socket, rank=rank, world_size=2, local_world_size=2, group="g")
+                   for rank in (0, 1)]
+        rows = []
+        for batch in loaders[1]:
+            rows.append(list(batch["key"]))
+            batch.release()
+        assert rows == [[f"s{i:06d}" for i in (1, 3, 5, 7)], []], rows
+        for loader in loaders:
+            loader.close()
+
+
+def check_says(folder):
+    """What `check` says about files of classes, with line and column of the configuration."""
+    shard = scene.pack(folder, "one", [[("txt", b"cat")]], 1)
+    for text, said in ((None, "No such file or directory"), (b"", "it has 0 lines"), (b"a\n\nb\n", "line 2 is empty"),
+                       (b"a\nb\n a \n", "line 3 has the name of line 1"), (b"a\n" * 2, "line 2 has the name of line 1")):
+        path = folder / "names.txt"
+        if text is not None:
+            path.write_bytes(text)
+        config = folder / "c.yaml"
+        config.write_text(f"feeds:\n  a:\n    source: {{format: webdataset, shards: {shard[0]}}}\n    batch: {{size: 1}}\n"
+                          f"    fields:\n      l:\n        from: txt\n        decode: text\n        classes: {path}\n")
+        done = scene.ringfeed("check", "-c", config, check=False)
+        assert done.returncode == 78 and f"{config}:9:18: feeds.a.fields.l.classes: {path}: {said}" in done.stderr, done
+    path.write_bytes(b"dog\ncat")
+    assert scene.ringfeed("check", "-c", config).returncode == 0
+
+
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([two_views, integers, numbers])
+    scene.main([two_views, integers, numbers, texts, names_alone, check_says])

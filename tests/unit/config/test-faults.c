@@ -13,7 +13,8 @@
 #define STEPS                                                                                      \
 	"resize, center_crop, random_crop, random_resized_crop, pad, random_horizontal_flip, random_vertical_flip, "        \
 	"grayscale, normalize"
-#define DECODES "image, integer, float, json, raw, npy"
+#define DECODES "image, integer, float, json, raw, npy, text, bytes"
+#define FROM "an extension or a list of up to 8, in lower case and without the dot before it; __key__; __url__"
 #define SIZE_OF_MEMORY "a whole number with B, KiB, MiB, GiB or TiB, 16MiB to 64TiB"
 /* Line 7. */
 #define IMAGE(keys) SMALLEST "      image: {from: jpg, " keys "}\n"
@@ -229,18 +230,32 @@ static void field_keys(void **state)
 		 "f.yaml:7:7: feeds.train.fields.a-b: 'a-b' is no name for a field; accepted: at most 63 letters, "
 		 "digits and _, not beginning with a digit\n"},
 		{SMALLEST "      b: {from: [.x, JPG, c, c, __key__], decode: integer}\n",
-		 "f.yaml:7:18: feeds.train.fields.b.from.0: '.x' is wrong; accepted: an extension or a list of up "
-		 "to 8, in lower case and without the dot before it\n"
-		 "f.yaml:7:22: feeds.train.fields.b.from.1: 'JPG' is wrong; accepted: an extension or a list of up "
-		 "to 8, in lower case and without the dot before it\n"
+		 "f.yaml:7:18: feeds.train.fields.b.from.0: '.x' is wrong; accepted: " FROM "\n"
+		 "f.yaml:7:22: feeds.train.fields.b.from.1: 'JPG' is wrong; accepted: " FROM "\n"
 		 "f.yaml:7:30: feeds.train.fields.b.from.3: 'c' is given twice\n"
-		 "f.yaml:7:33: feeds.train.fields.b.from.4: '__key__' is not in this version; accepted: an "
-		 "extension or a list of up to 8, in lower case and without the dot before it\n"},
+		 "f.yaml:7:33: feeds.train.fields.b.from.4: '__key__' is wrong; accepted: " FROM "\n"},
+		{SMALLEST "      b: {from: __path__, decode: text, max: 3}\n",
+		 "f.yaml:7:17: feeds.train.fields.b.from: '__path__' is wrong; accepted: " FROM "\n"
+		 "f.yaml:7:46: feeds.train.fields.b.max: '3' is wrong; accepted: a whole number with B, KiB, MiB, GiB "
+		 "or TiB, 1B to 256MiB\n"},
+		{SMALLEST "      b: {from: __url__, decode: float}\n      c: {from: txt, decode: text}\n"
+			  "      d: {from: cls, decode: integer, max: 8B, classes: /dev/null}\n"
+			  "      e: {from: txt, decode: bytes, max: 8B, dtype: int8, shape: [3]}\n",
+		 "f.yaml:7:34: feeds.train.fields.b.decode: does not go with from: __url__; accepted: text, bytes, integer\n"
+		 "f.yaml:8:10: feeds.train.fields.c.max: decode: text needs it: the most bytes that a sample may have, as "
+		 "1KiB\n"
+		 "f.yaml:9:57: feeds.train.fields.d.classes: /dev/null: it has 0 lines; accepted: 1 to 16777216\n"
+		 "f.yaml:10:53: feeds.train.fields.e.dtype: goes with numbers alone; here decode is bytes\n"
+		 "f.yaml:10:66: feeds.train.fields.e.shape: goes with decode: json, raw or npy alone; here it is bytes\n"},
+		{SMALLEST "      b: {from: cls, decode: integer, max: 8B}\n"
+			  "      c: {from: txt, decode: text, classes: " SAMPLE_FILE ", max: 8B}\n",
+		 "f.yaml:7:44: feeds.train.fields.b.max: goes with decode: text or bytes alone; here it is integer\n"
+		 "f.yaml:8:45: feeds.train.fields.c.classes: " SAMPLE_FILE ": line 7 is empty\n"},
 		{SMALLEST "      b: {from: cls}\n", "f.yaml:7:10: feeds.train.fields.b.decode: is missing: What the "
 						    "bytes are; an image may be written with its options, as here. "
 						    "Accepted: " DECODES "\n"},
-		{SMALLEST "      b: {from: cls, decode: text}\n",
-		 "f.yaml:7:30: feeds.train.fields.b.decode: 'text' is not in this version; accepted: " DECODES "\n"},
+		{SMALLEST "      b: {from: cls, decode: txt}\n",
+		 "f.yaml:7:30: feeds.train.fields.b.decode: 'txt' is wrong; accepted: " DECODES "; did you mean text?\n"},
 		{SMALLEST "      b: {from: cls, decode: float, dtype: int32, shape: [2], key: a}\n",
 		 "f.yaml:7:44: feeds.train.fields.b.dtype: int32 does not hold every number; accepted: float16, "
 		 "bfloat16, float32, float64, or decode: integer\n"
@@ -273,7 +288,7 @@ static void field_keys(void **state)
 		 "f.yaml:7:63: feeds.train.fields.b.transform: goes with decode: image alone; here it is integer\n"},
 		{SMALLEST "      b: {from: cls, decode: integer, with: label}\n",
 		 "f.yaml:7:39: feeds.train.fields.b.with: not in this version; accepted here: from, decode, "
-		 "transform, scale, pass_order, dtype, layout, key, shape\n"},
+		 "transform, scale, pass_order, dtype, layout, key, shape, max, classes\n"},
 		{IMAGE("decode: {image: exakt, exif: yes}, transform: [center_crop: {size: 8}]"),
 		 AT_IMAGE("42", "decode.image") "'exakt' is wrong; accepted: exact, fast; did you mean exact?\n"
 		 AT_IMAGE("55", "decode.exif") "'yes' is wrong; accepted: true or false\n"},
