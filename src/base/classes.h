@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Names of classes by number: the lines of a file, counted from 0. Space and line ends around a name do not count;
- * a file may end with one empty line or without.
+ * Names of classes by number: the lines of a file, counted from 0. Space around a name does not count; the last line
+ * may end with a line feed or without.
  *
  * Threads: any once made; never changes after.
  */
