@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Names of classes by number: the lines of a file, counted from 0. Space around a name does not count; the last line
- * may end with a line feed or without.
+ * Names of classes by number: the lines of a file, counted from 0. Space around a name does not count; the
+ * last line may end with a line feed or without.
  *
  * Threads: any once made; never changes after.
  */
@@ -21,8 +21,8 @@ enum {
 	CLASSES_MAX = 1 << 24,
 };
 
-/* The lines of the text, which is copied. 0, CLASSES_E_REFUSED (an empty or repeated name, none or too many), or
- * -ENOMEM. */
+/* The lines of the text, which is copied. 0, CLASSES_E_REFUSED (an empty or repeated name, none or too many),
+ * or -ENOMEM. */
 int classes_new(const char *text, size_t n_text, struct classes **ret, struct reason *why);
 struct classes *classes_free(struct classes *c);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Where everything lies in a slot: the fields' arrays, a ragged one's lengths behind it, then index, position and valid, each at a
- * multiple of 256 bytes. Same on every side; the offsets travel once, at attach
+ * Where everything lies in a slot: the fields' arrays, a ragged one's lengths behind it, then index,
+ * position and valid, each at a multiple of 256 bytes. Same on every side; the offsets travel once, at attach
  * (proto/protocol.md).
  */
 #ifndef BATCH_LAYOUT_H

@@ -314,8 +314,8 @@ static void check_classes(struct report *r, const struct node *n, struct field *
 	if (f->dtype == DTYPE_COUNT)
 		f->dtype = DTYPE_int64;
 	if (countable(f->dtype) < n_classes)
-		fault_at(r, n, "dtype", "%s does not hold the numbers of %zu classes; accepted: an integer dtype that does",
-			 dtype_name(f->dtype), n_classes);
+		fault_at(r, n, "dtype", "%s does not hold the numbers of %zu classes; accepted: an "
+			 "integer dtype that does", dtype_name(f->dtype), n_classes);
 }
 
 static void check_text(struct report *r, const struct node *n, struct field *f)

@@ -195,7 +195,8 @@ static const char *type_noun(const struct key *k)
 	case KEY_CLASSES:
 		return "a path to a file with a name in each line";
 	case KEY_FROM:
-		return "an extension or a list of up to 8, in lower case and without the dot before it; __key__; __url__";
+		return "an extension or a list of up to 8, in lower case and without the dot before it; "
+		       "__key__; __url__";
 	case KEY_SIDES:
 	case KEY_SIDE:
 		return "a whole number or [height, width]";

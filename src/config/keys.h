@@ -38,7 +38,7 @@ enum key_type {
 	KEY_FILTER,
 	KEY_PATH,
 	KEY_PATHS,	/* one or a list */
-	KEY_FROM,	/* extensions, one or a list, or a word; fills source, extensions, n_extensions of struct field */
+	KEY_FROM,	/* extensions, one or a list, or a word: source, extensions of struct field */
 	KEY_CLASSES,	/* a path; the file's lines go to classes of struct field */
 	KEY_SIDES,	/* n or [h, w]; fills height and width of struct step */
 	KEY_SIDE,	/* n or [h, w]; n leaves width 0 */

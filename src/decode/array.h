@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Arrays of fixed shape: the bare elements (raw), and NumPy's .npy files, versions 1 to 3. Both are copied as they are:
- * little-endian, in C order, of the field's own dtype. What else NumPy writes (another byte order, Fortran order,
- * structured dtypes) is refused by name; object arrays are pickles and never looked into.
+ * Arrays of fixed shape: the bare elements (raw), and NumPy's .npy files, versions 1 to 3. Both are copied
+ * as they are: little-endian, in C order, of the field's own dtype. What else NumPy writes (another byte
+ * order, Fortran order, structured dtypes) is refused by name; object arrays are pickles and never looked
+ * into.
  *
  * Threads: any; nothing here has state.
  */

@@ -126,8 +126,8 @@ static json_t *load(struct arena *arena, const void *bytes, size_t n_bytes, json
 	return document;
 }
 
-enum cause json_value_decode(const struct field *f, struct arena *arena, const void *bytes, size_t n_bytes, void *ret,
-			     char *detail, size_t n_detail)
+enum cause json_value_decode(const struct field *f, struct arena *arena, const void *bytes, size_t n_bytes,
+			     void *ret, char *detail, size_t n_detail)
 {
 	struct search s = {.f = f, .detail = detail, .n_detail = n_detail, .to = ret,
 			   .n_element = dtype_bytes(f->dtype)};

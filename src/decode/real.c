@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
-/* The grammar is checked here and underscores are left out, so that strtod sees nothing that only it takes (hexadecimal
- * numbers, nan with a payload). */
+/* The grammar is checked here and underscores are left out, so that strtod sees nothing that only it takes
+ * (hexadecimal numbers, nan with a payload). */
 #include "decode/real.h"
 
 #include "decode/element.h"

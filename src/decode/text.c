@@ -13,7 +13,12 @@
 static size_t character(const uint8_t *b, size_t n)
 {
 	const uint8_t lead = b[0];
-	const size_t size = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+	const size_t size = lead < 0x80	  ? 1
+			    : lead < 0xc2 ? 0
+			    : lead < 0xe0 ? 2
+			    : lead < 0xf0 ? 3
+			    : lead < 0xf5 ? 4
+					  : 0;
 
 	if (size == 0 || size > n)
 		return 0;

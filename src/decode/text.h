@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Bytes of any length up to the field's max, text among them, and names of classes. A row has room for max bytes; behind
- * the value it is zeros, so that the same sample makes the same row.
+ * Bytes of any length up to the field's max, text among them, and names of classes. A row has room for max
+ * bytes; behind the value it is zeros, so that the same sample makes the same row.
  *
  * Threads: any; nothing here has state.
  */

@@ -3,8 +3,10 @@
 """Every kind of field through the daemon, compared with what Pillow, NumPy and Python's own float, json and struct
 make of the same bytes."""
 import collections
+import ctypes
 import io
 import json
+import os
 
 import numpy
 import pixels_reference
@@ -159,6 +161,8 @@ def texts(folder):
               "shard": {"from": "__url__", "decode": "text", "max": "4KiB"},
               "label": {"from": "name", "decode": "text", "classes": str(folder / "classes.txt"), "dtype": "uint8"},
               "also": {"from": "__key__", "decode": "bytes", "max": "7B"}}
+    c_lengths = ctypes.CDLL(os.environ["RINGFEED_LIBRARY"]).rf_batch_lengths
+    c_lengths.restype, c_lengths.argtypes = ctypes.POINTER(ctypes.c_int64), [ctypes.c_void_p, ctypes.c_char_p]
     shards, seen = scene.pack(folder, "texts", members, 30), 0
     for batch in batches(folder, shards, fields):
         at = batch.index.tolist()
@@ -169,6 +173,8 @@ def texts(folder):
         assert list(batch["caption"]) == [words(i % 40) for i in at]
         assert batch["blob"][:] == [blobs[i] for i in at] and batch["blob"][-1] == blobs[at[-1]]
         assert batch["label"].dtype == numpy.uint8 and batch["label"].tolist() == [i % 4 for i in at]
+        in_c = c_lengths(batch._lease.handle, b"blob")
+        assert in_c[:len(at)] == [len(blobs[i]) for i in at] and not c_lengths(batch._lease.handle, b"number")
         values, lengths = batch["blob"].values, batch["blob"].lengths
         assert values.shape == (len(at), 32) and lengths.tolist() == [len(blobs[i]) for i in at]
         assert values.tobytes() == b"".join(blobs[i].ljust(32, b"\0") for i in at)
