@@ -4,7 +4,8 @@
  * A number, or a list of numbers nested as deep as the field's shape, at a place in a JSON document.
  *
  * Numbers go into integer dtypes when these hold them exactly, into floats rounded as NumPy does; true
- * and false are bools and nothing else. Of a key that stands twice the last one counts, as in Python.
+ * and false are bools and nothing else. An integer that int64 does not hold is not JSON here, nor are NaN
+ * and Infinity. Of a key that stands twice the last one counts, as in Python.
  *
  * The document's memory comes from the arena; one that is too small is CAUSE_decode_memory with
  * arena.is_over set.

@@ -62,7 +62,8 @@ enum cause text_copy(const struct field *f, const void *bytes, size_t n_bytes, v
 	}
 	memcpy(row, bytes, n_bytes);
 	memset((char *)row + n_bytes, 0, f->dims[0] - n_bytes);
-	*ret_length = (int64_t)n_bytes;
+	if (ret_length)
+		*ret_length = (int64_t)n_bytes;
 	return CAUSE_none;
 }
 

@@ -13,7 +13,7 @@
 
 #include <stddef.h>
 
-/* A ragged field: writes the row and *ret_length. Or CAUSE_too_long, or CAUSE_not_utf8 with decode: text. */
+/* A ragged field: writes the row and, unless it is NULL, *ret_length. Or CAUSE_too_long, or CAUSE_not_utf8 with decode: text. */
 enum cause text_copy(const struct field *f, const void *bytes, size_t n_bytes, void *row, int64_t *ret_length,
 		     char *detail, size_t n_detail);
 /* The number of the class that the bytes name, as the field's dtype. Or CAUSE_unknown_class. */
