@@ -10,7 +10,10 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x64656672u /* "rfed" */
-#define WIRE_VERSION 1u
+#define WIRE_VERSION 2u
+
+/* FIELD's kind. */
+enum { WIRE_ARRAY, WIRE_BYTES, WIRE_TEXT };
 
 struct wire_head {
 	uint32_t type;	  /* enum wire_type */

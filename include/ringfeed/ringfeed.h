@@ -55,11 +55,15 @@ struct rf_options {
 /* One field of a batch: a C-contiguous array in the slot. */
 struct rf_array {
 	void *data;	   /* inside the slot; valid until the batch is released */
-	const char *dtype; /* NumPy's name: "uint8", "int64", "float16", "bfloat16", "float32" */
+	const char *dtype; /* NumPy's name: "uint8", "float32", "int64" …; "bfloat16" is ml_dtypes' */
 	size_t n_bytes;	   /* of the whole array */
 	int n_dims;	   /* shape[0] is the number of samples */
 	int64_t shape[8];
 };
+
+/* What the rows of a field are. RF_BYTES and RF_TEXT (UTF-8) have different lengths; their array is uint8 of shape
+ * {n, max}, and zeros fill each row behind its own bytes. */
+enum rf_kind { RF_ARRAY, RF_BYTES, RF_TEXT };
 
 /* Where an array lies in every slot of a session. */
 struct rf_column {
@@ -301,6 +305,24 @@ RF_API const char *rf_session_field_name(const struct rf_session *s, int i);
 RF_API int rf_session_column(const struct rf_session *s, int i, struct rf_column *ret_column);
 
 /**
+ * What the rows of a field are, and where their lengths lie when they have different ones.
+ *
+ * @param s            Open session; used, not taken.
+ * @param i            0 … rf_session_n_fields() - 1.
+ * @param ret_lengths  Set for RF_BYTES and RF_TEXT: int64, a number a row, named as the field.
+ *
+ * @return RF_ARRAY, RF_BYTES or RF_TEXT
+ *         -ENOENT    there is no field i
+ *         -ENODATA, -EOWNERDEAD, -EBADF, -EINVAL  as rf_session_n_batches()
+ *
+ * Threads: any, at any time.
+ * Blocks:  no.
+ * Fork:    the child must not use a session its parent opened.
+ * Since:   0.1
+ */
+RF_API int rf_session_lengths(const struct rf_session *s, int i, struct rf_column *ret_lengths);
+
+/**
  * Leave the feed.
  *
  * Batches that are still held stay lent and mapped until they are released; the rest of the session
@@ -335,6 +357,22 @@ RF_API struct rf_session *rf_session_close(struct rf_session *s);
  * Since:   0.1
  */
 RF_API int rf_batch_array(const struct rf_batch *b, const char *name, struct rf_array *ret_array);
+
+/**
+ * How many bytes each row of a field with bytes or text has.
+ *
+ * @param b     Held batch; used, not taken.
+ * @param name  Name of the field.
+ *
+ * @return one number a row, inside the slot, each at most the array's shape[1]; NULL when the field has no rows of
+ *         different length, or the batch is not held
+ *
+ * Threads: any, at any time.
+ * Blocks:  no.
+ * Fork:    the child must not use a batch its parent borrowed (NULL).
+ * Since:   0.1
+ */
+RF_API const int64_t *rf_batch_lengths(const struct rf_batch *b, const char *name);
 
 /**
  * The samples' numbers in the dataset (shards in listed order), one int64 a row.

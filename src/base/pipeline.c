@@ -28,7 +28,10 @@ static const char *const step_names[STEP_COUNT] = {
 	[STEP_CENTER_CROP] = "center_crop",
 	[STEP_RANDOM_CROP] = "random_crop",
 	[STEP_RANDOM_RESIZED_CROP] = "random_resized_crop",
+	[STEP_PAD] = "pad",
 	[STEP_RANDOM_HORIZONTAL_FLIP] = "random_horizontal_flip",
+	[STEP_RANDOM_VERTICAL_FLIP] = "random_vertical_flip",
+	[STEP_GRAYSCALE] = "grayscale",
 	[STEP_NORMALIZE] = "normalize",
 };
 
@@ -47,6 +50,12 @@ const char *dtype_name(enum dtype dtype)
 {
 	assert(dtype < DTYPE_COUNT);
 	return dtypes[dtype].name;
+}
+
+bool dtype_is_for_images(enum dtype dtype)
+{
+	return dtype == DTYPE_uint8 || dtype == DTYPE_float16 || dtype == DTYPE_bfloat16 ||
+	       dtype == DTYPE_float32;
 }
 
 int dtype_parse(const char *name)
@@ -78,6 +87,11 @@ const char *step_name(enum step_kind kind)
 const char *filter_name(enum filter filter)
 {
 	return filter_names[filter];
+}
+
+bool field_is_ragged(const struct field *f)
+{
+	return (f->decode == DECODE_TEXT || f->decode == DECODE_BYTES) && !f->classes;
 }
 
 size_t field_row_bytes(const struct field *f)

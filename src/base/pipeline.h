@@ -2,7 +2,7 @@
 /* Copyright the ringfeed authors */
 /*
  * What one sample becomes: the words that the config fills in and that transform, batch, core and
- * worker read. Plain data of fixed size, without pointers, so that a worker can be handed a copy.
+ * worker read. Plain data of fixed size; its one pointer, to names of classes, is inherited by workers.
  *
  * Names are torchvision.transforms.v2's and NumPy's.
  */
@@ -20,6 +20,7 @@ enum {
 	EXTENSION_MAX = 32,
 	STEPS_MAX = 16, /* transforms of one field */
 	DIMS_MAX = 4,	/* dimensions of one sample of a field */
+	KEY_BYTES = 128, /* of a path into a JSON document, with the closing zero */
 };
 
 enum dtype {
@@ -38,7 +39,10 @@ enum cause {
 
 enum filter { FILTER_NEAREST, FILTER_BOX, FILTER_BILINEAR, FILTER_HAMMING, FILTER_BICUBIC, FILTER_LANCZOS };
 enum layout { LAYOUT_CHW, LAYOUT_HWC };
-enum decode_kind { DECODE_IMAGE, DECODE_INTEGER };
+enum decode_kind { DECODE_IMAGE, DECODE_INTEGER, DECODE_FLOAT, DECODE_JSON, DECODE_RAW, DECODE_NPY,
+		   DECODE_TEXT, DECODE_BYTES };
+/* Where a field's bytes come from: a member of the sample, its key, or the path of its shard. */
+enum field_source { SOURCE_MEMBER, SOURCE_KEY, SOURCE_URL };
 enum scale_kind { SCALE_DIVIDE, SCALE_RECIPROCAL, SCALE_NONE };
 enum pass_order { PASS_PILLOW, PASS_PILLOW13 };
 
@@ -47,7 +51,10 @@ enum step_kind {
 	STEP_CENTER_CROP,
 	STEP_RANDOM_CROP,
 	STEP_RANDOM_RESIZED_CROP,
+	STEP_PAD,
 	STEP_RANDOM_HORIZONTAL_FLIP,
+	STEP_RANDOM_VERTICAL_FLIP,
+	STEP_GRAYSCALE,
 	STEP_NORMALIZE,
 	STEP_COUNT
 };
@@ -60,14 +67,18 @@ struct step {
 	double p;
 	float mean[3], std[3];
 	enum filter interpolation;
-	uint32_t padding[4]; /* random_crop: left, top, right, bottom */
-	uint8_t fill;	     /* random_crop: what the padding holds */
+	uint32_t padding[4]; /* random_crop, pad: left, top, right, bottom */
+	uint8_t fill;	     /* what the padding holds */
+	uint8_t n_channels;  /* grayscale: 3 */
 };
+
+struct classes;
 
 struct field {
 	char name[FIELD_NAME_MAX];
 	char extensions[EXTENSIONS_MAX][EXTENSION_MAX]; /* lower case, in order of preference */
-	unsigned n_extensions;
+	unsigned n_extensions; /* 0 unless source is SOURCE_MEMBER */
+	enum field_source source;
 	enum decode_kind decode;
 	bool is_fast;	/* decode: {image: fast} */
 	bool has_exif;	/* decode: {image: …, exif: true} */
@@ -77,7 +88,10 @@ struct field {
 	enum layout layout;
 	struct step steps[STEPS_MAX];
 	unsigned n_steps;
-	/* Of one sample, worked out by the config: {3, h, w}, {h, w, 3}, or none for a scalar. */
+	char key[KEY_BYTES]; /* decode: json: "a.b.0"; "": the whole document */
+	uint64_t max_bytes;   /* decode: text, bytes */
+	struct classes *classes; /* decode: text; the config's, or NULL */
+	/* Of one sample: {3, h, w}, {h, w, 3}, what shape says, {max} for a ragged field, or none for a scalar. */
 	unsigned n_dims;
 	uint32_t dims[DIMS_MAX];
 };
@@ -97,13 +111,17 @@ struct pipeline {
 
 size_t dtype_bytes(enum dtype dtype);
 const char *dtype_name(enum dtype dtype);
+/* The dtypes that images can have: uint8, float16, bfloat16, float32. */
+bool dtype_is_for_images(enum dtype dtype);
 /* The dtype of that name, or -1. */
 int dtype_parse(const char *name);
 const char *cause_name(enum cause cause);
 const char *cause_text(enum cause cause);
 const char *step_name(enum step_kind kind);
 const char *filter_name(enum filter filter);
-/* Bytes of one sample of the field in a batch. */
+/* Rows of different length: dims[0] bytes of room for each, and an int64 with the length beside it. */
+bool field_is_ragged(const struct field *f);
+/* Bytes of one sample of the field in a batch, its length not counted. */
 size_t field_row_bytes(const struct field *f);
 
 #endif

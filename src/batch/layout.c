@@ -25,6 +25,8 @@ void slot_layout_make(const struct pipeline *p, uint32_t n_rows, struct slot_lay
 	for (unsigned i = 0; i < p->n_fields; i++) {
 		l.row_bytes[i] = field_row_bytes(&p->fields[i]);
 		l.field_at[i] = place(&end, bytes_times(l.row_bytes[i], n_rows));
+		if (field_is_ragged(&p->fields[i]))
+			l.lengths_at[i] = place(&end, bytes_times(sizeof(int64_t), n_rows));
 	}
 	l.index_at = place(&end, bytes_times(sizeof(int64_t), n_rows));
 	l.position_at = place(&end, bytes_times(sizeof(int64_t), n_rows));

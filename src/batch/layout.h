@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Where everything lies in a slot: the fields' arrays, then index, position and valid, each at a
- * multiple of 256 bytes. Same on every side; the offsets travel once, at attach
+ * Where everything lies in a slot: the fields' arrays, a ragged one's lengths behind it, then index,
+ * position and valid, each at a multiple of 256 bytes. Same on every side; the offsets travel once, at attach
  * (proto/protocol.md).
  */
 #ifndef BATCH_LAYOUT_H
@@ -18,6 +18,7 @@ struct slot_layout {
 	unsigned n_fields;
 	uint64_t field_at[FIELDS_MAX];	/* byte offset of the field's array */
 	uint64_t row_bytes[FIELDS_MAX]; /* of one sample */
+	uint64_t lengths_at[FIELDS_MAX]; /* int64[n_rows] of a ragged field, else 0 */
 	uint64_t index_at, position_at; /* int64[n_rows] */
 	uint64_t valid_at;		/* bool[n_rows], a byte each */
 	uint64_t n_bytes; /* of the slot: whole 4 KiB pages, whole 2 MiB from 8 MiB on */

@@ -228,11 +228,16 @@ static int on_field(struct rf_session *s, const struct wire_FIELD *m)
 			return end_nonsense(s, "FIELD with an impossible shape");
 	if (n_bytes != m->row_bytes || !fits(m->at, n_bytes, s->incoming.n_rows, s->incoming.slot_bytes))
 		return end_nonsense(s, "FIELD whose array is outside the slot");
+	if (m->kind > WIRE_TEXT || (m->kind == WIRE_ARRAY) != (m->lengths_at == 0) ||
+	    (m->kind != WIRE_ARRAY && (m->dtype != DTYPE_uint8 || m->n_dims != 1 ||
+				       !fits(m->lengths_at, sizeof(int64_t), s->incoming.n_rows,
+					     s->incoming.slot_bytes))))
+		return end_nonsense(s, "FIELD of a kind that cannot be");
 	for (unsigned i = 0; i < s->n_came; i++)
 		if (strcmp(s->incoming.fields[i].name, m->name) == 0)
 			return end_nonsense(s, "two FIELDs of one name");
 	*f = (struct feed_field){.dtype = (enum dtype)m->dtype, .n_dims = m->n_dims, .at = m->at,
-				   .row_bytes = n_bytes};
+				   .row_bytes = n_bytes, .kind = m->kind, .lengths_at = m->lengths_at};
 	memcpy(f->name, m->name, sizeof(f->name));
 	memcpy(f->dims, dims, m->n_dims * sizeof(*dims));
 	s->n_came++;
@@ -283,7 +288,8 @@ static bool is_same_layout(const struct feed_layout *a, const struct feed_layout
 		const struct feed_field *f = &a->fields[i], *g = &b->fields[i];
 
 		if (strcmp(f->name, g->name) != 0 || f->dtype != g->dtype || f->n_dims != g->n_dims ||
-		    f->at != g->at || memcmp(f->dims, g->dims, sizeof(f->dims)) != 0)
+		    f->at != g->at || f->kind != g->kind || f->lengths_at != g->lengths_at ||
+		    memcmp(f->dims, g->dims, sizeof(f->dims)) != 0)
 			return false;
 	}
 	return true;

@@ -278,6 +278,20 @@ const uint8_t *rf_batch_valid(const struct rf_batch *b)
 	return array_at(b, offsetof(struct feed_layout, valid_at));
 }
 
+const int64_t *rf_batch_lengths(const struct rf_batch *b, const char *name)
+{
+	const struct feed_field *f;
+	const void *at = NULL;
+
+	if (!name || enter(b) < 0)
+		return NULL;
+	f = find_field(&b->session->shared.layout, name);
+	if (f && f->kind != WIRE_ARRAY && b->state != LOAN_FREE)
+		at = (const char *)b->map->base + f->lengths_at;
+	leave(b);
+	return at;
+}
+
 /* A copy of the handle's values. */
 static int read_loan(const struct rf_batch *b, struct rf_batch *ret)
 {

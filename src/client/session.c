@@ -450,6 +450,24 @@ int rf_session_column(const struct rf_session *s, int i, struct rf_column *ret)
 	return 0;
 }
 
+int rf_session_lengths(const struct rf_session *s, int i, struct rf_column *ret)
+{
+	const struct feed_field *f;
+	int n = rf_session_n_fields(s);
+
+	if (n < 0)
+		return n;
+	if (!ret)
+		return -EINVAL;
+	if (i < 0 || i >= n)
+		return -ENOENT;
+	f = &s->shared.layout.fields[i];
+	if (f->kind == WIRE_ARRAY)
+		return RF_ARRAY;
+	*ret = (struct rf_column){.name = f->name, .dtype = "int64", .at = f->lengths_at};
+	return f->kind == WIRE_TEXT ? RF_TEXT : RF_BYTES;
+}
+
 struct rf_session *rf_session_close(struct rf_session *s)
 {
 	struct wire_DETACH m = {0};

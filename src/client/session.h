@@ -69,6 +69,8 @@ struct feed_field {
 	unsigned n_dims;
 	uint32_t dims[DIMS_MAX];
 	uint64_t at, row_bytes;
+	uint32_t kind;	     /* WIRE_ARRAY, WIRE_BYTES, WIRE_TEXT */
+	uint64_t lengths_at; /* of a ragged field */
 };
 
 struct feed_layout {

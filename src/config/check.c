@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /* What the values mean together: which go with which, and the shape that a field has in every batch. */
+#include "config/keys.h"
 #include "config/read.h"
+
+#include "base/classes.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+
+#define SAMPLE_BYTES_MAX (UINT64_C(1) << 30)
 
 /* Reports under the path of one key of n; the place is the key's node, or n without it. */
 #define fault_at(r, n, key, ...)                                                                   \
@@ -142,6 +147,11 @@ static struct size follow_steps(struct report *r, const struct node *n, const st
 		case STEP_RANDOM_CROP:
 			random_crop(r, n, f, i, &size);
 			break;
+		case STEP_PAD:
+			if (size.height > 0)
+				size = (struct size){size.height + s->padding[1] + s->padding[3],
+						     size.width + s->padding[0] + s->padding[2]};
+			break;
 		case STEP_CENTER_CROP:
 		case STEP_RANDOM_RESIZED_CROP:
 			size = (struct size){s->height, s->width};
@@ -151,6 +161,8 @@ static struct size follow_steps(struct report *r, const struct node *n, const st
 				fault_step(r, n, f, i, "must be the last step: the others work on 8-bit pixels");
 			break;
 		case STEP_RANDOM_HORIZONTAL_FLIP:
+		case STEP_RANDOM_VERTICAL_FLIP:
+		case STEP_GRAYSCALE:
 		case STEP_COUNT:
 			break;
 		}
@@ -190,8 +202,9 @@ static void check_image(struct report *r, const struct node *n, struct field *f)
 		is_normalized |= f->steps[i].kind == STEP_NORMALIZE;
 	if (f->dtype == DTYPE_COUNT)
 		f->dtype = is_normalized ? DTYPE_float32 : DTYPE_uint8;
-	if (f->dtype == DTYPE_int64)
-		fault_at(r, n, "dtype", "int64 does not fit an image; accepted: uint8, float16, bfloat16, float32");
+	if (!dtype_is_for_images(f->dtype))
+		fault_at(r, n, "dtype", "%s does not fit an image; accepted: uint8, float16, bfloat16, float32",
+			 dtype_name(f->dtype));
 	else if (f->dtype == DTYPE_uint8 && is_normalized)
 		fault_at(r, n, "dtype", "uint8 cannot hold what normalize gives; accepted: float16, bfloat16, "
 			 "float32");
@@ -200,24 +213,143 @@ static void check_image(struct report *r, const struct node *n, struct field *f)
 	check_shape(r, n, f);
 }
 
-static void check_integer(struct report *r, const struct node *n, struct field *f)
-{
-	static const char *const only_image[] = {"transform", "scale", "pass_order", "layout"};
+/* Which keys go with which ways to decode. */
+static const struct {
+	const char *key;
+	unsigned kinds; /* a bit for each enum decode_kind */
+	const char *names;
+} partners[] = {
+	{"transform", 1u << DECODE_IMAGE, "image"},
+	{"scale", 1u << DECODE_IMAGE, "image"},
+	{"pass_order", 1u << DECODE_IMAGE, "image"},
+	{"layout", 1u << DECODE_IMAGE, "image"},
+	{"key", 1u << DECODE_JSON, "json"},
+	{"shape", 1u << DECODE_JSON | 1u << DECODE_RAW | 1u << DECODE_NPY, "json, raw or npy"},
+	{"max", 1u << DECODE_TEXT | 1u << DECODE_BYTES, "text or bytes"},
+	{"classes", 1u << DECODE_TEXT, "text"},
+};
 
-	for (unsigned i = 0; i < sizeof(only_image) / sizeof(only_image[0]); i++)
-		if (has(n, only_image[i]))
-			fault_at(r, n, only_image[i], "goes with decode: image alone; here it is integer");
+static struct key_word decode_word(const struct field *f)
+{
+	struct key_word word = {""};
+
+	key_choice(key_find(SCOPE_FIELD, "decode"), f->decode, &word);
+	return word;
+}
+
+/* The keys that are given go with the way to decode. */
+static void check_partners(struct report *r, const struct node *n, const struct field *f)
+{
+	for (unsigned i = 0; i < sizeof(partners) / sizeof(partners[0]); i++)
+		if (has(n, partners[i].key) && !(partners[i].kinds & 1u << f->decode))
+			fault_at(r, n, partners[i].key, "goes with decode: %s alone; here it is %s",
+				 partners[i].names, decode_word(f).text);
+}
+
+static bool is_float(enum dtype dtype)
+{
+	return dtype == DTYPE_float16 || dtype == DTYPE_bfloat16 || dtype == DTYPE_float32 || dtype == DTYPE_float64;
+}
+
+static void check_sample_bytes(struct report *r, const struct node *n, const struct field *f)
+{
+	uint64_t bytes = dtype_bytes(f->dtype);
+
+	for (unsigned i = 0; i < f->n_dims; i++)
+		if (__builtin_mul_overflow(bytes, f->dims[i], &bytes))
+			bytes = UINT64_MAX;
+	if (bytes > SAMPLE_BYTES_MAX)
+		fault_at(r, n, "shape", "a sample would have more than 1 GiB; accepted: a smaller shape");
+}
+
+static void check_number(struct report *r, const struct node *n, struct field *f)
+{
+	const bool is_open = f->dtype == DTYPE_COUNT;
+
+	if (is_open && f->decode == DECODE_INTEGER)
+		f->dtype = DTYPE_int64;
+	else if (is_open && f->decode == DECODE_FLOAT)
+		f->dtype = DTYPE_float32;
+	else if (is_open)
+		fault_at(r, n, "dtype", "decode: %s needs one; accepted: %s", decode_word(f).text,
+			 f->decode == DECODE_NPY ? "the dtype that the arrays have" : "the name of a dtype");
+	if (f->dtype == DTYPE_COUNT)
+		return;
+	if (f->decode == DECODE_FLOAT && !is_float(f->dtype))
+		fault_at(r, n, "dtype", "%s does not hold every number; accepted: float16, bfloat16, float32, "
+			 "float64, or decode: integer", dtype_name(f->dtype));
+	if (f->decode == DECODE_NPY && f->dtype == DTYPE_bfloat16)
+		fault_at(r, n, "dtype", "NumPy's files have no bfloat16; accepted: another dtype, or decode: raw");
+	check_sample_bytes(r, n, f);
+}
+
+/* How many numbers from 0 the dtype holds; 0: it is no dtype for counting. */
+static uint64_t countable(enum dtype dtype)
+{
+	switch (dtype) {
+	case DTYPE_int8:
+		return UINT64_C(1) << 7;
+	case DTYPE_uint8:
+		return UINT64_C(1) << 8;
+	case DTYPE_int16:
+		return UINT64_C(1) << 15;
+	case DTYPE_uint16:
+		return UINT64_C(1) << 16;
+	case DTYPE_int32:
+	case DTYPE_uint32:
+	case DTYPE_int64:
+	case DTYPE_uint64:
+		return UINT32_MAX; /* more than CLASSES_MAX */
+	default:
+		return 0;
+	}
+}
+
+static void check_classes(struct report *r, const struct node *n, struct field *f)
+{
+	const size_t n_classes = classes_count(f->classes);
+
+	if (has(n, "max"))
+		fault_at(r, n, "max", "does not go with classes, which are numbers");
 	if (f->dtype == DTYPE_COUNT)
 		f->dtype = DTYPE_int64;
-	if (f->dtype != DTYPE_int64)
-		fault_at(r, n, "dtype", "%s does not fit integers; accepted: int64", dtype_name(f->dtype));
-	f->n_dims = 0;
+	if (countable(f->dtype) < n_classes)
+		fault_at(r, n, "dtype", "%s does not hold the numbers of %zu classes; accepted: an "
+			 "integer dtype that does", dtype_name(f->dtype), n_classes);
+}
+
+static void check_text(struct report *r, const struct node *n, struct field *f)
+{
+	if (f->classes) {
+		check_classes(r, n, f);
+		return;
+	}
+	if (f->dtype != DTYPE_COUNT)
+		fault_at(r, n, "dtype", "goes with numbers alone; here decode is %s", decode_word(f).text);
+	if (!has(n, "max"))
+		fault_at(r, n, "max", "decode: %s needs it: the most bytes that a sample may have, as 1KiB",
+			 decode_word(f).text);
+	f->dtype = DTYPE_uint8;
+	f->n_dims = 1;
+	f->dims[0] = (uint32_t)f->max_bytes;
+}
+
+static void check_source(struct report *r, const struct node *n, const struct field *f)
+{
+	if (f->source != SOURCE_MEMBER && f->decode != DECODE_TEXT && f->decode != DECODE_BYTES &&
+	    f->decode != DECODE_INTEGER)
+		fault_at(r, n, "decode", "does not go with from: %s; accepted: text, bytes, integer",
+			 f->source == SOURCE_KEY ? "__key__" : "__url__");
 }
 
 void check_field(struct report *r, const struct node *n, struct field *f)
 {
+	check_partners(r, n, f);
+	check_source(r, n, f);
 	if (f->decode == DECODE_IMAGE)
 		check_image(r, n, f);
+	else if (f->decode == DECODE_TEXT || f->decode == DECODE_BYTES)
+		check_text(r, n, f);
 	else
-		check_integer(r, n, f);
+		check_number(r, n, f);
 }

@@ -4,7 +4,7 @@
  * The configuration, read and checked: YAML + --set + RINGFEED_… -> struct config, or a list of faults
  * with file:line:column and what would be accepted. Every key is one row of keys.def.
  *
- * Threads: any; no global state. Does not touch shards or the machine.
+ * Threads: any; no global state. Reads files of classes, and does not touch shards or the machine.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H

@@ -192,13 +192,20 @@ static const char *type_noun(const struct key *k)
 		return "a path";
 	case KEY_PATHS:
 		return "a path or a list of paths";
-	case KEY_EXTENSIONS:
-		return "an extension or a list of up to 8, in lower case and without the dot before it";
+	case KEY_CLASSES:
+		return "a path to a file with a name in each line";
+	case KEY_FROM:
+		return "an extension or a list of up to 8, in lower case and without the dot before it; "
+		       "__key__; __url__";
 	case KEY_SIDES:
 	case KEY_SIDE:
 		return "a whole number or [height, width]";
 	case KEY_PADDING:
 		return "one, two or four whole numbers";
+	case KEY_WORDS:
+		return "names, or numbers from 0, with dots between them";
+	case KEY_SHAPE:
+		return "a list of at most 4 whole numbers";
 	case KEY_PAIR:
 		return "[least, greatest], two numbers";
 	case KEY_CHANNELS:

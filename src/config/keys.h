@@ -38,10 +38,13 @@ enum key_type {
 	KEY_FILTER,
 	KEY_PATH,
 	KEY_PATHS,	/* one or a list */
-	KEY_EXTENSIONS, /* one or a list; fills extensions and n_extensions of struct field */
+	KEY_FROM,	/* extensions, one or a list, or a word: source, extensions of struct field */
+	KEY_CLASSES,	/* a path; the file's lines go to classes of struct field */
 	KEY_SIDES,	/* n or [h, w]; fills height and width of struct step */
 	KEY_SIDE,	/* n or [h, w]; n leaves width 0 */
 	KEY_PADDING,	/* one, two or four whole numbers */
+	KEY_WORDS,	/* names and numbers with dots between them */
+	KEY_SHAPE,	/* a list of whole numbers; fills n_dims and dims of struct field */
 	KEY_PAIR,	/* two reals, the second not the smaller */
 	KEY_CHANNELS,	/* three reals, or one for all */
 	KEY_CPUS,	/* "0-3,8"; fills a bitmap of CPUS_MAX */

@@ -7,6 +7,7 @@
 #include "config/digest.h"
 #include "config/document.h"
 
+#include "base/classes.h"
 #include "base/fault.h"
 
 #include <errno.h>
@@ -141,6 +142,8 @@ struct config *config_free(struct config *c)
 		for (size_t j = 0; j < c->feeds[i].n_patterns; j++)
 			free(c->feeds[i].patterns[j]);
 		free(c->feeds[i].patterns);
+		for (unsigned j = 0; j < c->feeds[i].pipeline.n_fields; j++)
+			classes_free(c->feeds[i].pipeline.fields[j].classes);
 	}
 	free(c->feeds);
 	free(c->daemon.socket);

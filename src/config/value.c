@@ -6,6 +6,7 @@
  */
 #include "config/value.h"
 
+#include "config/class-file.h"
 #include "config/nearest.h"
 #include "config/number.h"
 
@@ -319,6 +320,24 @@ static char *read_path(struct report *r, const struct key *k, const struct node 
 	return copy;
 }
 
+/* The names of a file, into the field; a file that is none is a fault at the place of its path. */
+static void read_classes(struct report *r, const struct key *k, const struct node *n, struct field *f,
+			 char *const *environment)
+{
+	char *path = read_path(r, k, n, environment);
+	struct reason why;
+	int code;
+
+	if (!path)
+		return;
+	code = class_file_read(path, &f->classes, &why);
+	if (code < 0)
+		r->r = pass(code);
+	else if (code > 0)
+		report_fault(r, &n->place, "%.200s: %s", path, why.text);
+	free(path);
+}
+
 static void read_one_path(struct report *r, const struct key *k, const struct node *n, void *member,
 			  char *const *environment)
 {
@@ -362,12 +381,7 @@ static void read_extension(struct report *r, const struct key *k, const struct n
 
 	if (n->kind == NODE_BAD)
 		return;
-	if (key_is_later_value(k, text)) {
-		report_fault(r, &n->place, "%s is not in this version; accepted: %s", quote_node(n).text,
-			     key_accepted(k).text);
-		return;
-	}
-	if (length == 0 || node_is_null(n) || length >= EXTENSION_MAX || *text == '.' ||
+	if (length == 0 || strncmp(text, "__", 2) == 0 || node_is_null(n) || length >= EXTENSION_MAX || *text == '.' ||
 	    strpbrk(text, "/ABCDEFGHIJKLMNOPQRSTUVWXYZ") || has_control(text)) {
 		wrong(r, k, n);
 		return;
@@ -381,10 +395,15 @@ static void read_extension(struct report *r, const struct key *k, const struct n
 	memcpy(f->extensions[f->n_extensions++], text, length + 1);
 }
 
-static void read_extensions(struct report *r, const struct key *k, const struct node *n, struct field *f)
+static void read_from(struct report *r, const struct key *k, const struct node *n, struct field *f)
 {
+	const char *text = n->kind == NODE_SCALAR ? n->text : "";
 	size_t i = 0;
 
+	if (strcmp(text, "__key__") == 0 || strcmp(text, "__url__") == 0) {
+		f->source = text[2] == 'k' ? SOURCE_KEY : SOURCE_URL;
+		return;
+	}
 	if (n->kind != NODE_LIST) {
 		read_extension(r, k, n, f);
 		return;
@@ -425,6 +444,31 @@ static void read_padding(struct report *r, const struct key *k, const struct nod
 	else if (n_read > 0)
 		for (unsigned i = 0; i < 4; i++)
 			step->padding[i] = (uint32_t)side[i % n_read].u;
+}
+
+static void read_shape(struct report *r, const struct key *k, const struct node *n, struct field *f)
+{
+	struct number side[DIMS_MAX];
+
+	if (n->kind != NODE_LIST) {
+		wrong(r, k, n);
+		return;
+	}
+	f->n_dims = n->n_children == 0 ? 0 : read_numbers(r, k, n, side, DIMS_MAX);
+	for (unsigned i = 0; i < f->n_dims; i++)
+		f->dims[i] = (uint32_t)side[i].u;
+}
+
+static void read_words(struct report *r, const struct key *k, const struct node *n, char *member)
+{
+	const char *text = n->kind == NODE_SCALAR ? n->text : "";
+	const size_t length = strlen(text);
+
+	if (length == 0 || length >= k->width || node_is_null(n) || has_control(text) || *text == '.' ||
+	    text[length - 1] == '.' || strstr(text, ".."))
+		wrong(r, k, n);
+	else
+		memcpy(member, text, length + 1);
 }
 
 static void read_reals(struct report *r, const struct key *k, const struct node *n, void *member)
@@ -488,8 +532,11 @@ void value_read(struct report *r, const struct key *k, const struct node *n, voi
 	case KEY_PATHS:
 		read_paths(r, k, n, base, environment);
 		break;
-	case KEY_EXTENSIONS:
-		read_extensions(r, k, n, base);
+	case KEY_CLASSES:
+		read_classes(r, k, n, base, environment);
+		break;
+	case KEY_FROM:
+		read_from(r, k, n, base);
 		break;
 	case KEY_SIDES:
 	case KEY_SIDE:
@@ -497,6 +544,12 @@ void value_read(struct report *r, const struct key *k, const struct node *n, voi
 		break;
 	case KEY_PADDING:
 		read_padding(r, k, n, base);
+		break;
+	case KEY_WORDS:
+		read_words(r, k, n, member);
+		break;
+	case KEY_SHAPE:
+		read_shape(r, k, n, base);
 		break;
 	case KEY_PAIR:
 	case KEY_CHANNELS:

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Writes the value as that dtype, which must hold it exactly. CAUSE_not_an_integer, with the text
+/* Writes the value as that dtype, any of them, which must hold it exactly. CAUSE_not_an_integer, with the text
  * quoted in detail (n_detail bytes with the closing zero), when it is none or does not fit. */
 enum cause integer_decode(const void *bytes, size_t n_bytes, enum dtype dtype, void *ret, char *detail,
 			  size_t n_detail);

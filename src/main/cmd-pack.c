@@ -154,7 +154,7 @@ int cmd_pack(int argc, char **argv)
 	how.classes = options.classes;
 	how.samples_per_shard = options.samples;
 	how.shuffle = options.shuffle;
-	machine_cpus("", machine_affinity(), &cpus);
+	machine_cpus("", machine_affinity(NULL, 0), &cpus);
 	how.n_processes = cpus.n > 1024 ? 1024 : (unsigned)cpus.n;
 	how.long_side = (uint32_t)options.long_side;
 	how.is_squeezed = options.is_squeezed;

@@ -96,7 +96,7 @@ static int verify(const struct options *options, const struct shard_list *list)
 	struct machine_limit cpus;
 	int r, status;
 
-	machine_cpus("", machine_affinity(), &cpus);
+	machine_cpus("", machine_affinity(NULL, 0), &cpus);
 	how.n_processes = cpus.n > 1024 ? 1024 : (unsigned)cpus.n;
 	how.context = &progress;
 	progress_begin(&progress);

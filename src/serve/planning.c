@@ -8,6 +8,7 @@
  */
 #include "serve/planning.h"
 
+#include "base/classes.h"
 #include "base/fault.h"
 #include "batch/machine.h"
 #include "io/engine.h"
@@ -115,10 +116,14 @@ static void fill_input(const struct config *config, const struct planning *p, st
 			.slot_bytes = p->layouts[i].n_bytes + core_slot_bytes(&p->spec, i),
 			.index_bytes = samples_bytes(p->core_feeds[i].samples),
 		};
-		for (unsigned k = 0; k < f->pipeline.n_fields; k++)
-			if (f->pipeline.fields[k].decode == DECODE_IMAGE &&
+		for (unsigned k = 0; k < f->pipeline.n_fields; k++) {
+			if (f->pipeline.fields[k].classes)
+				feeds[i].index_bytes += classes_bytes(f->pipeline.fields[k].classes);
+			if ((f->pipeline.fields[k].decode == DECODE_IMAGE ||
+			     f->pipeline.fields[k].decode == DECODE_JSON) &&
 			    f->pipeline.limits.decode_memory > in->large_scratch)
 				in->large_scratch = f->pipeline.limits.decode_memory;
+		}
 	}
 }
 

@@ -201,6 +201,13 @@ static uint64_t pass_length(struct daemon *d, uint32_t stream)
 	return v.n_batches;
 }
 
+static uint32_t kind_of(const struct field *f)
+{
+	if (!field_is_ragged(f))
+		return WIRE_ARRAY;
+	return f->decode == DECODE_TEXT ? WIRE_TEXT : WIRE_BYTES;
+}
+
 static void send_shape(struct daemon *d, struct session *s, const struct served_feed *f)
 {
 	const struct pipeline *p = &f->config->pipeline;
@@ -213,7 +220,8 @@ static void send_shape(struct daemon *d, struct session *s, const struct served_
 				       .n_dims = field->n_dims, .dim0 = field->dims[0],
 				       .dim1 = field->dims[1], .dim2 = field->dims[2],
 				       .dim3 = field->dims[3], .at = f->layout.field_at[i],
-				       .row_bytes = f->layout.row_bytes[i]};
+				       .row_bytes = f->layout.row_bytes[i], .kind = kind_of(field),
+				       .lengths_at = f->layout.lengths_at[i]};
 
 		memcpy(m.name, field->name, sizeof(m.name));
 		session_send(d, s, &m, sizeof(m), -1);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,11 +61,22 @@ static int reserve(struct samples *s, uint64_t n_more)
 	return 0;
 }
 
+/* The field whose member is read for one that takes the key or the shard: the first that has members. */
+static const struct field *stand_in(const struct pipeline *p)
+{
+	for (unsigned i = 0; i < p->n_fields; i++)
+		if (p->fields[i].source == SOURCE_MEMBER)
+			return &p->fields[i];
+	return NULL;
+}
+
 /* The member that gives the field its bytes: by the field's first extension that the sample has. */
 static const struct index_member *find_member(const struct shard_index *index,
 					      const struct index_sample *sample,
 					      const struct field *field)
 {
+	if (!field)
+		return &index->members[sample->first_member];
 	for (unsigned e = 0; e < field->n_extensions; e++) {
 		for (uint32_t i = 0; i < sample->n_members; i++) {
 			const struct index_member *m = &index->members[sample->first_member + i];
@@ -94,6 +106,7 @@ static int place_sample(const struct samples *s, const struct pipeline *p, const
 			struct sample_place *ret, uint64_t *header_bytes, struct reason *why)
 {
 	for (unsigned f = 0; f < s->n_fields; f++) {
+		const bool has_member = p->fields[f].source == SOURCE_MEMBER;
 		const struct index_member *m;
 		uint64_t n_header;
 
@@ -101,7 +114,7 @@ static int place_sample(const struct samples *s, const struct pipeline *p, const
 			ret[f] = (struct sample_place){SAMPLE_REPEATED, 0};
 			continue;
 		}
-		m = find_member(index, sample, &p->fields[f]);
+		m = find_member(index, sample, has_member ? &p->fields[f] : stand_in(p));
 		if (!m) {
 			ret[f] = (struct sample_place){SAMPLE_MISSING, SAMPLE_MISSING};
 			continue;
@@ -109,7 +122,7 @@ static int place_sample(const struct samples *s, const struct pipeline *p, const
 		if (m->size > member_size_max)
 			return refuse_member(path, index, m, sample, why);
 		ret[f].header_block = (uint32_t)(m->header_offset / BLOCK);
-		ret[f].size = (uint32_t)m->size;
+		ret[f].size = has_member ? (uint32_t)m->size : 0;
 		n_header = m->payload_offset - m->header_offset;
 		if (*header_bytes < n_header)
 			*header_bytes = n_header;

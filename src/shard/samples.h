@@ -24,7 +24,7 @@ struct sample_shard {
 
 struct sample_place {
 	uint32_t header_block; /* in 512-byte blocks */
-	uint32_t size;	       /* of the payload */
+	uint32_t size;	       /* of the payload; 0 where only the header is read, for key or shard */
 };
 #define SAMPLE_MISSING UINT32_MAX /* header_block and size of a field the sample does not have */
 /* header_block of every field of a sample in which an extension stands twice (the sample is bad, as it

@@ -16,7 +16,7 @@
 struct stage {
 	const struct op *op;
 	uint32_t n_taken; /* input rows so far */
-	struct row_room room; /* window: a row */
+	struct row_room room; /* window, gray: a row */
 	struct resize *resize;
 	struct orient *orient;
 };
@@ -26,9 +26,9 @@ struct chain {
 	const struct plan *plan;
 	struct row_room planes; /* the row that came in */
 	unsigned n_stages;
-	struct stage stages[2 * STEPS_MAX + 1];
+	struct stage stages[OPS_MAX];
 	struct row_target target;
-	size_t n_row;	      /* bytes from one row of the target to the next */
+	ptrdiff_t n_row;      /* bytes from one row of the target to the next */
 	uint32_t n_rows_done; /* of the tensor */
 };
 
@@ -132,6 +132,21 @@ static void push_orient(struct chain *c, unsigned i, struct row in)
 		push(c, i + 1, out);
 }
 
+/* Pillow's convert("L"), in its 16 fraction bits, in all three planes. */
+static void push_gray(struct chain *c, unsigned i, struct row in)
+{
+	const struct stage *s = &c->stages[i];
+	const uint8_t *restrict r = in.at, *restrict g = r + in.stride, *restrict b = g + in.stride;
+	const size_t n = rect_width(&s->op->out);
+	uint8_t *restrict out = s->room.at;
+
+	for (size_t x = 0; x < n; x++)
+		out[x] = (uint8_t)((r[x] * 19595u + g[x] * 38470u + b[x] * 7471u + 0x8000u) >> 16);
+	memcpy(out + s->room.stride, out, n);
+	memcpy(out + 2 * s->room.stride, out, n);
+	push(c, i + 1, row_of(s->room));
+}
+
 static void push_resize(struct chain *c, unsigned i, struct row in)
 {
 	struct resize *r = c->stages[i].resize;
@@ -158,6 +173,9 @@ static void push(struct chain *c, unsigned i, struct row in)
 	case OP_ORIENT:
 		push_orient(c, i, in);
 		break;
+	case OP_GRAY:
+		push_gray(c, i, in);
+		break;
 	}
 }
 
@@ -179,6 +197,7 @@ static bool stage_init(const struct chain_setup *setup, const struct op *op, str
 		s->resize = resize_start(setup->kernels, op, setup->field->pass_order, arena);
 		return s->resize;
 	case OP_WINDOW:
+	case OP_GRAY:
 		return make_room(arena, rect_width(&op->out), &s->room);
 	case OP_ORIENT:
 		s->orient = orient_start(setup->kernels, op, arena);
@@ -199,8 +218,12 @@ struct chain *chain_start(const struct chain_setup *setup, const struct plan *pl
 		.setup = setup,
 		.plan = plan,
 		.n_stages = plan->n_ops,
-		.n_row = plan->width * (is_planar ? 1 : 3) * dtype_bytes(setup->field->dtype),
+		.n_row = (ptrdiff_t)(plan->width * (is_planar ? 1 : 3) * dtype_bytes(setup->field->dtype)),
 		.target = {.at = row, .width = plan->width, .is_flipped = plan->is_flipped}};
+	if (plan->is_upside_down) {
+		c->target.at = (uint8_t *)row + (ptrdiff_t)(plan->height - 1) * c->n_row;
+		c->n_row = -c->n_row;
+	}
 	if (is_planar)
 		c->target.plane = (size_t)plan->width * plan->height;
 	if (!make_room(arena, rect_width(&plan->source), &c->planes))

@@ -3,7 +3,8 @@
 /*
  * A plan carried out on rows as a decoder hands them out: each operation is a stage that takes rows
  * from the top, keeps no more than it needs, and pushes rows into the next; the last one writes the
- * tensor. Only an EXIF orientation other than upright or mirrored holds a picture, the part that is needed.
+ * tensor. Only an EXIF orientation other than upright or mirrored, and a vertical flip that is not the
+ * last thing, holds a picture, the part that is needed.
  *
  * All memory comes from the arena at chain_start(); pushing rows allocates nothing.
  *

@@ -14,7 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { SIDE_MAX = 0x7fffffff };
+enum { SIDE_MAX = 0x7fffffff, UPSIDE_DOWN = 4 };
 
 /* A plan being made: the size so far. */
 struct making {
@@ -157,12 +157,25 @@ static enum cause random_resized_crop(struct making *m, unsigned index, const st
 	return add_resize(m, s->width, s->height, s->interpolation);
 }
 
+static enum cause pad(struct making *m, const struct step *s)
+{
+	const uint64_t w = (uint64_t)m->width + s->padding[0] + s->padding[2];
+	const uint64_t h = (uint64_t)m->height + s->padding[1] + s->padding[3];
+
+	if (w > SIDE_MAX || h > SIDE_MAX)
+		return CAUSE_too_many_pixels;
+	add_window(m, -(int64_t)s->padding[0], -(int64_t)s->padding[1], (uint32_t)w, (uint32_t)h, s->fill);
+	return CAUSE_none;
+}
+
 static void random_flip(struct making *m, unsigned index, const struct step *s)
 {
 	struct draw_note *n = note(m, index);
 
 	n->is_flipped = draw_event(draw_number(&m->from, 0), s->p);
-	if (n->is_flipped)
+	if (n->is_flipped && s->kind == STEP_RANDOM_VERTICAL_FLIP)
+		add_op(m, OP_ORIENT, m->width, m->height)->orientation = UPSIDE_DOWN;
+	else if (n->is_flipped)
 		add_op(m, OP_WINDOW, m->width, m->height)->is_flipped = true;
 }
 
@@ -184,8 +197,14 @@ static enum cause add_step(struct making *m, unsigned index)
 		return random_crop(m, index, s);
 	case STEP_RANDOM_RESIZED_CROP:
 		return random_resized_crop(m, index, s);
+	case STEP_PAD:
+		return pad(m, s);
 	case STEP_RANDOM_HORIZONTAL_FLIP:
+	case STEP_RANDOM_VERTICAL_FLIP:
 		random_flip(m, index, s);
+		return CAUSE_none;
+	case STEP_GRAYSCALE:
+		add_op(m, OP_GRAY, m->width, m->height);
 		return CAUSE_none;
 	case STEP_NORMALIZE:
 	case STEP_COUNT:
@@ -268,11 +287,28 @@ static void follow_back(struct plan *p)
 			need_resize(op);
 		else if (op->kind == OP_ORIENT)
 			need_orient(op);
+		else if (op->kind == OP_GRAY)
+			op->in = op->out;
 		else
 			need_window(op);
 		need = op->in;
 	}
 	p->source = need;
+}
+
+/* Flips at the very end are a matter of where the result is written. */
+static void take_last_flips(struct plan *p)
+{
+	for (; p->n_ops > 0; p->n_ops--) {
+		const struct op *last = &p->ops[p->n_ops - 1];
+
+		if (last->kind == OP_WINDOW && last->is_flipped)
+			p->is_flipped = !p->is_flipped;
+		else if (last->kind == OP_ORIENT && last->orientation == UPSIDE_DOWN)
+			p->is_upside_down = !p->is_upside_down;
+		else
+			return;
+	}
 }
 
 enum cause plan_make(const struct field *f, const struct plan_at *at, struct plan *ret)
@@ -281,11 +317,10 @@ enum cause plan_make(const struct field *f, const struct plan_at *at, struct pla
 			   .from = {.seed = at->seed, .epoch = at->epoch, .position = at->position,
 				    .field_hash = hash_text(f->name)}};
 	enum cause cause = CAUSE_none;
-	struct op *last;
 
 	ret->n_ops = 0;
 	ret->n_draws = 0;
-	ret->is_flipped = false;
+	ret->is_flipped = ret->is_upside_down = false;
 	if (at->orientation >= 5)
 		add_op(&m, OP_ORIENT, m.height, m.width)->orientation = at->orientation;
 	else if (at->orientation == 2)
@@ -301,11 +336,7 @@ enum cause plan_make(const struct field *f, const struct plan_at *at, struct pla
 	ret->shrink = 1;
 	if (f->is_fast)
 		shrink_plan(ret, at);
-	last = ret->n_ops ? &ret->ops[ret->n_ops - 1] : NULL;
-	if (last && last->kind == OP_WINDOW && last->is_flipped) {
-		ret->is_flipped = true;
-		ret->n_ops--;
-	}
+	take_last_flips(ret);
 	follow_back(ret);
 	return CAUSE_none;
 }
@@ -314,15 +345,16 @@ const char *plan_check(const struct field *f)
 {
 	bool is_normalized = false;
 
-	if (f->dtype == DTYPE_int64)
-		return "an image cannot be int64";
+	if (!dtype_is_for_images(f->dtype))
+		return "an image is uint8, float16, bfloat16 or float32";
 	for (unsigned i = 0; i < f->n_steps; i++) {
 		const struct step *s = &f->steps[i];
 
 		if (s->kind == STEP_NORMALIZE)
 			is_normalized = true;
-		else if (is_normalized && s->kind != STEP_RANDOM_HORIZONTAL_FLIP)
-			return "after normalize only random_horizontal_flip may follow";
+		else if (is_normalized && s->kind != STEP_RANDOM_HORIZONTAL_FLIP &&
+			 s->kind != STEP_RANDOM_VERTICAL_FLIP)
+			return "after normalize only flips may follow";
 	}
 	if (is_normalized && f->dtype == DTYPE_uint8)
 		return "normalize needs a float dtype";
@@ -353,7 +385,7 @@ int plan_print(const struct field *f, const struct plan *plan, char *text, size_
 
 		append(text, n_text, &used, "%s%s/%u=%s(", i ? "\t" : "", f->name, n->step,
 		       step_name(kind));
-		if (kind == STEP_RANDOM_HORIZONTAL_FLIP)
+		if (kind == STEP_RANDOM_HORIZONTAL_FLIP || kind == STEP_RANDOM_VERTICAL_FLIP)
 			append(text, n_text, &used, "flip=%s)", n->is_flipped ? "true" : "false");
 		else if (kind == STEP_RANDOM_CROP)
 			append(text, n_text, &used, "top=%u,left=%u)", n->top, n->left);

@@ -28,7 +28,8 @@ struct box {
 enum op_kind {
 	OP_WINDOW, /* out(x, y) = in(left + x, top + y), x mirrored first if flipped; fill outside */
 	OP_RESIZE, /* of the box of the input, which is all of it unless the decoder shrinks */
-	OP_ORIENT, /* EXIF orientation 3 … 8; 2 is a mirrored window */
+	OP_ORIENT, /* EXIF orientation 3 … 8; 2 is a mirrored window, 4 a vertical flip too */
+	OP_GRAY,   /* every channel becomes Pillow's L */
 };
 
 struct op {
@@ -50,11 +51,15 @@ struct draw_note {
 	uint32_t top, left, height, width; /* what the kind of step has */
 };
 
+/* random_resized_crop makes two, orientation one. */
+enum { OPS_MAX = 2 * STEPS_MAX + 1 };
+
 struct plan {
-	struct op ops[2 * STEPS_MAX + 1]; /* random_resized_crop makes two, orientation one */
+	struct op ops[OPS_MAX];
 	unsigned n_ops;
 	uint32_t width, height; /* of the result */
 	bool is_flipped;	/* the result is mirrored as the very last thing */
+	bool is_upside_down;	/* and written from its last row up */
 	uint32_t shrink;	/* the decoder is to make the image smaller by this: 1, 2, 4 or 8 */
 	struct rect source;	/* what is needed of the image as stored, shrunk */
 	struct draw_note draws[STEPS_MAX];

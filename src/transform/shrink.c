@@ -3,7 +3,8 @@
 /*
  * What comes before the first resize, an orientation, cuts and mirrors, becomes a box of the shrunk
  * image that the resize takes its pixels from; sides that the shrink does not divide give boxes
- * between pixels. A mirror before the resize becomes one behind it.
+ * between pixels. A mirror before the resize becomes one behind it. A vertical flip or grayscale
+ * before it leaves the image as it is: that sample is exact.
  *
  * A shrunk image has a column more than its share where the shrink does not divide its width, and
  * that one is on the right; turned around by an orientation it is on the left, and the box moves
@@ -48,8 +49,8 @@ static struct op *first_resize(struct plan *p, const struct plan_at *at, struct 
 
 		if (op->kind == OP_RESIZE)
 			return op->filter == FILTER_NEAREST ? NULL : op;
-		if (op->kind == OP_WINDOW && !narrow(ret, op))
-			return NULL;
+		if (op->kind == OP_WINDOW ? !narrow(ret, op) : i > 0 || at->orientation < 3)
+			return NULL; /* an orientation comes first */
 	}
 	return NULL;
 }

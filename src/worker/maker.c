@@ -13,8 +13,12 @@
 
 #include "base/arena.h"
 #include "base/fault.h"
+#include "decode/array.h"
 #include "decode/image.h"
 #include "decode/integer.h"
+#include "decode/json.h"
+#include "decode/real.h"
+#include "decode/text.h"
 #include "transform/chain.h"
 #include "transform/table.h"
 
@@ -58,7 +62,8 @@ int maker_new(const struct pipeline *p, size_t scratch_bytes, struct maker **ret
 			r = fail(-EINVAL); /* the config has refused it already */
 			goto out;
 		}
-		table_make(f, &m->tables[i]);
+		if (f->decode == DECODE_IMAGE)
+			table_make(f, &m->tables[i]);
 	}
 	r = arena_init(&m->arena, p->limits.decode_memory ? p->limits.decode_memory : 1);
 	if (r < 0)
@@ -144,15 +149,45 @@ static enum cause make_image(struct maker *m, const struct maker_job *job, char 
 	return image_read(m->image, &region, push_row, chain);
 }
 
-/* Runs it within the memory it may have; true when more would have been needed. */
-static bool run_image(struct maker *m, const struct maker_job *job, struct answer_sample *ret)
+/* Whatever is no image. */
+static enum cause make_value(struct maker *m, const struct maker_job *job, char *detail)
 {
+	const struct field *f = &m->pipeline->fields[job->field];
+
+	switch (f->decode) {
+	case DECODE_INTEGER:
+		return integer_decode(job->payload, job->n_payload, f->dtype, job->row, detail, TASK_DETAIL_MAX);
+	case DECODE_FLOAT:
+		return real_decode(job->payload, job->n_payload, f->dtype, job->row, detail, TASK_DETAIL_MAX);
+	case DECODE_JSON:
+		return json_value_decode(f, &m->arena, job->payload, job->n_payload, job->row, detail,
+					 TASK_DETAIL_MAX);
+	case DECODE_RAW:
+		return array_from_raw(f, job->payload, job->n_payload, job->row, detail, TASK_DETAIL_MAX);
+	case DECODE_NPY:
+		return array_from_npy(f, job->payload, job->n_payload, job->row, detail, TASK_DETAIL_MAX);
+	case DECODE_TEXT:
+	case DECODE_BYTES:
+		if (f->classes)
+			return text_class(f, job->payload, job->n_payload, job->row, detail, TASK_DETAIL_MAX);
+		return text_copy(f, job->payload, job->n_payload, job->row, job->length, detail,
+				 TASK_DETAIL_MAX);
+	case DECODE_IMAGE:
+		break;
+	}
+	return CAUSE_none;
+}
+
+/* Within the memory it may have; true when more would have been needed. */
+static bool run(struct maker *m, const struct maker_job *job, struct answer_sample *ret)
+{
+	const bool is_image = m->pipeline->fields[job->field].decode == DECODE_IMAGE;
 	const size_t most = m->pipeline->limits.decode_memory;
 	const struct image_trouble *trouble = image_trouble(m->image);
 	enum cause cause;
 
 	arena_reset(&m->arena, job->has_large ? most : m->scratch_bytes);
-	cause = make_image(m, job, ret->detail);
+	cause = is_image ? make_image(m, job, ret->detail) : make_value(m, job, ret->detail);
 	if (job->has_large && m->arena.n_used > m->scratch_bytes)
 		arena_trim(&m->arena, m->scratch_bytes);
 	if (cause != CAUSE_none && m->arena.is_over) {
@@ -161,27 +196,19 @@ static bool run_image(struct maker *m, const struct maker_job *job, struct answe
 			return true;
 		snprintf(ret->detail, sizeof(ret->detail), "more than %llu bytes",
 			 (unsigned long long)most);
-	} else if (cause != CAUSE_none && trouble->detail[0]) {
+	} else if (is_image && cause != CAUSE_none && trouble->detail[0]) {
 		snprintf(ret->detail, sizeof(ret->detail), "%s", trouble->detail);
 	}
 	ret->code = cause == CAUSE_none ? ANSWER_DONE : ANSWER_BAD;
 	ret->cause = cause;
-	ret->n_warnings = trouble->n_warnings;
+	ret->n_warnings = is_image ? trouble->n_warnings : 0;
 	return false;
 }
 
 void maker_run(struct maker *m, const struct maker_job *job, struct answer_sample *ret)
 {
-	const struct field *f = &m->pipeline->fields[job->field];
-
 	*ret = (struct answer_sample){.code = ANSWER_DONE};
-	if (f->decode == DECODE_INTEGER) {
-		ret->cause = integer_decode(job->payload, job->n_payload, f->dtype, job->row, ret->detail,
-					    sizeof(ret->detail));
-		ret->code = ret->cause == CAUSE_none ? ANSWER_DONE : ANSWER_BAD;
-		return;
-	}
-	if (run_image(m, job, ret))
+	if (run(m, job, ret))
 		*ret = (struct answer_sample){.code = ANSWER_NEED_LARGE};
 }
 

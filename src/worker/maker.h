@@ -32,6 +32,7 @@ struct maker_job {
 	size_t n_payload;
 	bool has_large; /* up to limits.decode_memory may be used */
 	void *row;	/* field_row_bytes() of them, inside the slot */
+	int64_t *length; /* of a ragged field's row, beside it; NULL: nobody wants to know */
 };
 
 /* Fills *ret (code, cause, n_warnings, detail). The outcome depends on the bytes and the limits alone;

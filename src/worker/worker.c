@@ -87,12 +87,13 @@ static const void *find_payload(struct worker *w, const struct field *f, const s
 		changed(a, why.text);
 		return NULL;
 	}
-	if (w->header.size != x->size || w->header.payload_at + x->size > x->n_bytes) {
+	if (f->source == SOURCE_MEMBER &&
+	    (w->header.size != x->size || w->header.payload_at + x->size > x->n_bytes)) {
 		changed(a, "the member there has another size");
 		return NULL;
 	}
 	if (!tar_split_name(w->header.name, &n_key, extension, sizeof(extension)) ||
-	    !is_extension_of(f, extension)) {
+	    (f->source == SOURCE_MEMBER && !is_extension_of(f, extension))) {
 		changed(a, "the member there has another extension");
 		return NULL;
 	}
@@ -106,11 +107,28 @@ static const void *find_payload(struct worker *w, const struct field *f, const s
 	return bytes + w->header.payload_at;
 }
 
+/* The path of the shard that the sample lies in. */
+static const char *shard_path(const struct samples *s, uint64_t sample)
+{
+	size_t low = 0, high = s->n_shards;
+
+	while (high - low > 1) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (s->starts[middle] <= sample)
+			low = middle;
+		else
+			high = middle;
+	}
+	return s->shards[low].path;
+}
+
 static void make_field(struct worker *w, const struct task_sample *s, unsigned field,
 		       const struct task_extent *x, struct answer_sample *a)
 {
 	const struct worker_feed *feed = &w->setup->feeds[w->in.task.feed];
 	const struct slot_layout *l = &feed->layout;
+	const struct field *f = &feed->pipeline->fields[field];
 	char *slot = feed->slots[w->in.task.slot].base;
 	struct maker_job job = {
 		.field = field,
@@ -122,9 +140,16 @@ static void make_field(struct worker *w, const struct task_sample *s, unsigned f
 		.row = slot + l->field_at[field] + s->row * l->row_bytes[field],
 	};
 
-	job.payload = find_payload(w, &feed->pipeline->fields[field], x, field == 0, a);
-	if (job.payload)
-		maker_run(w->makers[w->in.task.feed], &job, a);
+	if (l->lengths_at[field])
+		job.length = (int64_t *)(slot + l->lengths_at[field]) + s->row;
+	job.payload = find_payload(w, f, x, field == 0, a);
+	if (!job.payload)
+		return;
+	if (f->source != SOURCE_MEMBER) {
+		job.payload = f->source == SOURCE_KEY ? w->key : shard_path(feed->samples, s->sample);
+		job.n_payload = strlen(job.payload);
+	}
+	maker_run(w->makers[w->in.task.feed], &job, a);
 }
 
 static void make_sample(struct worker *w, const struct task_sample *s, const struct task_extent *x,
@@ -143,6 +168,8 @@ static void make_sample(struct worker *w, const struct task_sample *s, const str
 
 		if (s->flags & TASK_SAMPLE_MASK) {
 			memset(slot + l->field_at[f] + s->row * l->row_bytes[f], 0, l->row_bytes[f]);
+			if (l->lengths_at[f])
+				((int64_t *)(slot + l->lengths_at[f]))[s->row] = 0;
 			continue;
 		}
 		make_field(w, s, f, &x[f], &part);

@@ -11,12 +11,14 @@
 #include "base/memory.h"
 #include "base/pipeline.h"
 #include "batch/layout.h"
+#include "shard/samples.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 struct worker_feed {
 	const struct pipeline *pipeline;
+	const struct samples *samples; /* for the paths of its shards */
 	struct slot_layout layout;
 	const struct memory *slots; /* of the feed's pool */
 	uint32_t n_slots;

@@ -6,8 +6,10 @@ import subprocess
 
 import numpy
 
-NUMPY = {"uint8": numpy.uint8, "int64": numpy.int64, "float16": numpy.float16, "bfloat16": numpy.uint16,
-         "float32": numpy.float32}
+NUMPY = {name: numpy.dtype(name) for name in (
+    "uint8", "int64", "float16", "float32", "int32", "int8", "int16", "uint16", "uint32", "uint64", "float64", "bool")}
+NUMPY["bfloat16"] = numpy.dtype(numpy.uint16)
+KINDS = ("image", "integer", "float", "json", "raw", "npy")  # enum decode_kind
 CODES = ("done", "bad", "need_large", "changed")
 
 
@@ -88,6 +90,11 @@ class Maker:
         self.use(field)
         cause, w, h = self.ask(f"size {path}").split()
         return cause, int(w), int(h)
+
+    def value(self, kind, dtype, shape, path, key="-", has_large=True):
+        self.field = None
+        self.tell(f"value {KINDS.index(kind)} {dtype} {key} {' '.join(map(str, shape))}")
+        return self.answer(f"run 0 0 0 {int(has_large)} {path}", dtype, shape)
 
     def integer(self, dtype, path):
         self.field = None

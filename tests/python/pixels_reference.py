@@ -102,7 +102,7 @@ def resize(image, draws, pass_order, height, width, which):
     return resize_passes(image, size, which, pass_order), None
 
 
-def pad(image, left, top, right, bottom, fill):
+def padded(image, left, top, right, bottom, fill):
     out = Image.new("RGB", (image.width + left + right, image.height + top + bottom), (fill,) * 3)
     out.paste(image, (left, top))
     return out
@@ -111,14 +111,14 @@ def pad(image, left, top, right, bottom, fill):
 def center_crop(image, draws, pass_order, height, width):
     dw, dh = max(width - image.width, 0), max(height - image.height, 0)
     if dw or dh:
-        image = pad(image, dw // 2, dh // 2, (dw + 1) // 2, (dh + 1) // 2, 0)
+        image = padded(image, dw // 2, dh // 2, (dw + 1) // 2, (dh + 1) // 2, 0)
     top = int(round((image.height - height) / 2.0))
     left = int(round((image.width - width) / 2.0))
     return image.crop((left, top, left + width, top + height)), None
 
 
 def random_crop(image, draws, pass_order, height, width, left, top, right, bottom, fill):
-    image = pad(image, left, top, right, bottom, fill)
+    image = padded(image, left, top, right, bottom, fill)
     if image.width < width or image.height < height:
         raise Bad("too_small")
     y = draws.below(0, image.height - height + 1)
@@ -155,6 +155,21 @@ def random_horizontal_flip(image, draws, pass_order, p):
     return image, f"flip={'true' if flip else 'false'}"
 
 
+def random_vertical_flip(image, draws, pass_order, p):
+    flip = draws.real(0) < p
+    if flip:
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return image, f"flip={'true' if flip else 'false'}"
+
+
+def grayscale(image, draws, pass_order):
+    return Image.merge("RGB", [image.convert("L")] * 3), None
+
+
+def pad(image, draws, pass_order, left, top, right, bottom, fill):
+    return ImageOps.expand(image, (left, top, right, bottom), (fill,) * 3), None
+
+
 def bfloat16(values):
     """float32 to the bits of bfloat16, to nearest even, by way of exact arithmetic on neighbours."""
     low = (values.view(numpy.uint32) & 0xFFFF0000).view(numpy.float32)
@@ -188,7 +203,7 @@ def finish(pixels, dtype, layout, scale, normalize):
 
 
 STEPS = {f.__name__: f for f in (resize, center_crop, random_crop, random_resized_crop,
-                                 random_horizontal_flip)}
+                                 random_horizontal_flip, random_vertical_flip, grayscale, pad)}
 
 
 def transform(image, field, seed, epoch, position, name="image"):

@@ -15,7 +15,7 @@ import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 F_ADD_SEALS, F_SEAL_SHRINK, F_SEAL_GROW = 1033, 2, 4
-MAGIC, VERSION = 0x64656672, 1
+MAGIC, VERSION = 0x64656672, 2
 DTYPES = {"uint8": 0, "int64": 1, "float16": 2, "bfloat16": 3, "float32": 4}
 
 
@@ -114,7 +114,7 @@ class Feed:
 
     def __init__(self, n_samples=20, n_rows=4, n_slots=3):
         self.n_samples, self.n_rows, self.n_slots = n_samples, n_rows, n_slots
-        self.at, at = {}, 0
+        self.at, self.lengths_at, at = {}, {}, 0
         for name, dtype, dims in self.FIELDS:
             self.at[name] = at
             at += (self.row_bytes(dtype, dims) * n_rows + 255) // 256 * 256
@@ -145,6 +145,8 @@ class Feed:
         values = dict(dtype=DTYPES[dtype], n_dims=len(dims), at=self.at[name],
                       row_bytes=self.row_bytes(dtype, dims), name=name.encode())
         values.update({f"dim{k}": dim for k, dim in enumerate(dims)})
+        if name in self.lengths_at:
+            values.update(kind=2, lengths_at=self.lengths_at[name])
         values.update(other)
         return values
 

@@ -373,12 +373,12 @@ def test_p08_misuse(path):
 def test_p07_versions(path):
     def newer(peer):
         peer.receive("HELLO")
-        peer.send("WELCOME", version=2, pid=1, release=b"9.9.9")
+        peer.send("WELCOME", version=3, pid=1, release=b"9.9.9")
         hold(peer)
 
     def refuses(peer):
         peer.receive("HELLO")
-        peer.send("FAILED", error=-93, name=b"VersionMismatch", text=b"daemon 9.9.9 (protocol 2), library 0.1.0")
+        peer.send("FAILED", error=-93, name=b"VersionMismatch", text=b"daemon 9.9.9 (protocol 3), library 0.1.0")
     for script in (newer, refuses):
         with Daemon(path, script):
             with pytest.raises(ringfeed.VersionMismatch, match=r"9\.9\.9.*0\.1\.0"):
@@ -537,7 +537,9 @@ WRONG_FIELD = [
     dict(n_dims=5), dict(n_dims=0xffffffff), dict(row_bytes=9), dict(at=BIG), dict(at=1 << 40), dict(at=1),
     dict(name=b""), dict(name=b"image"), dict(name=b"n" * 64), dict(n_dims=1, dim0=0),
     dict(n_dims=4, dim0=0xffffffff, dim1=0xffffffff, dim2=0xffffffff, dim3=0xffffffff),
-    dict(n_dims=1, dim0=1 << 20, row_bytes=8 << 20)]
+    dict(n_dims=1, dim0=1 << 20, row_bytes=8 << 20), dict(kind=3), dict(kind=1, lengths_at=512), dict(lengths_at=8),
+    *(dict(dtype=0, n_dims=1, dim0=8, row_bytes=8, kind=2, lengths_at=at) for at in (0, 1, BIG, 1 << 40)),
+    dict(dtype=0, n_dims=0, row_bytes=1, kind=1, lengths_at=512)]
 WRONG_SLOT = [
     lambda f: send_slot(f, n_bytes=4096 // 2), lambda f: send_slot(f, n_bytes=0), lambda f: send_slot(f, number=0),
     lambda f: send_slot(f, number=0xffffffff), lambda f: send_slot(f, n_fds=0), lambda f: send_slot(f, n_fds=2),

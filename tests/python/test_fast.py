@@ -85,6 +85,25 @@ def upright_size(path, exif):
     return image.size if orientation(image, exif) < 5 else image.size[::-1]
 
 
+def test_what_leaves_a_sample_exact(maker):
+    """A vertical flip or grayscale before the first resize; behind it they change nothing about fast."""
+    up, gray, cut = ("random_vertical_flip", 1.0), ("grayscale",), ("random_resized_crop", 40, 40, 0.5, 1.0, 0.75, 4 / 3,
+                                                                  "bilinear")
+    files = sorted(DATA.glob("photos-exif/**/*.jp*g"))[:8]
+    assert files
+    for (position, path), exif in itertools.product(enumerate(files), (False, True)):
+        for steps in ((up, cut), (gray, cut), (up, cut, up)):
+            field = Field(40, 40, steps, exif=exif, fast=True)
+            fast, exact = (maker.run(f, path, SEED, EPOCH, position)
+                           for f in (field, dataclasses.replace(field, fast=False)))
+            assert fast.code == "done" and numpy.array_equal(fast.row, exact.row), (path, steps)
+        for steps in ((cut, up), (cut, gray), (cut, gray, up)):
+            alone = maker.run(Field(40, 40, (cut,), exif=exif, fast=True), path, SEED, EPOCH, position).row
+            wanted = numpy.asarray(Image.fromarray(alone).convert("L").convert("RGB")) if gray in steps else alone
+            row = maker.run(Field(40, 40, steps, exif=exif, fast=True), path, SEED, EPOCH, position).row
+            assert numpy.array_equal(row, wanted[::-1] if up in steps else wanted), (path, steps)
+
+
 def psnr(a, b):
     error = ((a.astype(numpy.float64) - b) ** 2).mean()
     return 99.0 if error == 0 else 10 * math.log10(255 ** 2 / error)

@@ -202,6 +202,52 @@ def test_odd_orders(maker, tmp_path):
                 image, field, 11, 2, position)[1]
 
 
+def test_pads_vertical_flips_and_gray(maker, tmp_path):
+    """Alone, at the end, before a resize and between the others, on PNG and JPEG, turned ones as well."""
+    up, sideways, gray = ("random_vertical_flip", 1.0), ("random_horizontal_flip", 1.0), ("grayscale",)
+    maybe_up, maybe = ("random_vertical_flip", 0.5), ("random_horizontal_flip", 0.5)
+    pad, border = ("pad", 3, 5, 7, 11, 99), ("pad", 0, 40, 1, 0, 0)
+    crop, cut = ("random_crop", 40, 30, 0, 0, 0, 0, 0), ("random_resized_crop", 31, 44, 0.08, 1.0, 0.75, 4 / 3, "bilinear")
+    square = ("resize", 48, 52, "bicubic")
+    pipelines = ((square, up), (square, pad), (square, gray), (up, square), (gray, square), (pad, square),
+                 (square, up, sideways), (square, sideways, up, sideways), (up, up, square, maybe_up),
+                 (cut, maybe, maybe_up), (maybe_up, cut, gray, pad, maybe_up), (pad, up, crop, border, gray, maybe),
+                 (pad, gray, maybe_up, cut, border, up, square, maybe_up), (cut, gray, up, NORMALIZE),
+                 (cut, pad, up, pad, maybe), (up, pad, cut), (cut, NORMALIZE, maybe_up, maybe))
+    rng = numpy.random.default_rng(11)
+    kinds = ("png", {}), ("jpg", {"quality": 90}), ("jpg", {"exif": tiff("little", [(0x0112, 3, 1, b"\6\0\0\0")])})
+    for (kind, more), (w, h), exif in itertools.product(kinds, ((97, 83), (50, 120)), (False, True)):
+        path = tmp_path / f"noise.{kind}"
+        noise(rng, w, h).save(path, **more)
+        image = reference.load(path, exif)
+        for steps, layout, position in itertools.product(pipelines, ("hwc", "chw"), range(4)):
+            dtype = "float32" if NORMALIZE in steps else "uint8"
+            got_h, got_w, _ = reference.transform(image, Field(1, 1, steps), 11, 2, position)[0].shape
+            field = Field(got_h, got_w, steps, dtype, layout, exif=exif)
+            check(maker, path, image, field, position=position)
+            assert maker.draws(field, 11, 2, position, *image.size) == reference.transform(
+                image, field, 11, 2, position)[1]
+
+
+def test_gray_of_every_colour(maker, tmp_path):
+    """Pillow's L for a fine grid of all colours: sums at every place between two results."""
+    side = numpy.arange(0, 256, 3, numpy.uint8)
+    r, g, b = numpy.meshgrid(side, side, numpy.append(side, [1, 254]).astype(numpy.uint8))
+    pixels = numpy.stack([r.ravel(), g.ravel(), b.ravel()], axis=1).reshape(-1, 86, 3)
+    image = Image.fromarray(pixels)
+    path = tmp_path / "colours.png"
+    image.save(path)
+    check(maker, path, image, Field(pixels.shape[0], 86, (("grayscale",),)))
+
+
+@pytest.mark.parametrize("pattern", PHOTOS)
+def test_photos_flipped_and_gray(maker, pattern):
+    steps = (("random_vertical_flip", 0.5), RANDOM[0], ("grayscale",), ("pad", 2, 2, 2, 2, 128),
+             ("random_vertical_flip", 0.5), NORMALIZE)
+    for position, path in enumerate(files(pattern)[::5]):
+        check(maker, path, reference.load(path), Field(228, 228, steps, "float32", "chw"), position=position)
+
+
 def test_too_small(maker, tmp_path):
     path = tmp_path / "small.png"
     Image.new("RGB", (20, 30)).save(path)
@@ -462,9 +508,13 @@ def test_pixels_bomb(maker, tmp_path):
 INTEGERS = ("0", "7", " 12\n", "-3", "+4", "007", "-0", "9223372036854775807", "-9223372036854775808",
             "9223372036854775808", "-9223372036854775809", "255", "256", "2048", "2049", "65504", "65536",
             "16777216", "16777217", "-300", "", " ", "-", "+-1", "1.0", "0x10", "1 2", "\t5\v\f\r", "abc",
-            "12a", "99999999999999999999999", "512", "257", "\0", "1\0")
-RANGES = {"uint8": (0, 255), "int64": (-2 ** 63, 2 ** 63 - 1)}
-SIGNIFICANT = {"float16": 11, "bfloat16": 8, "float32": 24}
+            "12a", "99999999999999999999999", "512", "257", "\0", "1\0", "1", "127", "128", "-128", "-129", "32767", "32768",
+            "-32768", "-32769", "65535", "2147483647", "2147483648", "-2147483648", "-2147483649", "4294967295",
+            "4294967296", "18446744073709551615", "18446744073709551616", "9007199254740992", "9007199254740993")
+RANGES = {name: (int(numpy.iinfo(name).min), int(numpy.iinfo(name).max)) for name in (
+    "uint8", "int64", "int32", "int8", "int16", "uint16", "uint32", "uint64")}
+RANGES["bool"] = (0, 1)
+SIGNIFICANT = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 
 
 def holds(dtype, value):
@@ -473,7 +523,7 @@ def holds(dtype, value):
     if dtype == "bfloat16":
         return not value or (abs(value) >> max(abs(value).bit_length() - 8, 0)
                              << max(abs(value).bit_length() - 8, 0)) == abs(value)
-    return abs(value) <= (65504 if dtype == "float16" else 1 << 63) and int(
+    return abs(value) <= (65504 if dtype == "float16" else 1 << 64) and int(
         numpy.dtype(dtype).type(value)) == value
 
 
@@ -487,7 +537,7 @@ def test_integers(maker, tmp_path, dtype):
             value = int(text.encode())
         except ValueError:
             value = None
-        if value is None or not -2 ** 63 <= value < 2 ** 63 or not holds(dtype, value):
+        if value is None or abs(value) >= 2 ** 64 or not holds(dtype, value):
             assert (answer.code, answer.cause) == ("bad", "not_an_integer"), text
             assert answer.detail.startswith('"') and answer.detail.endswith('"')
             continue

@@ -2,6 +2,8 @@
 # Copyright the ringfeed authors
 """ringfeed.torch.Loader against the scripted daemon."""
 import gc
+import os
+import struct
 import threading
 import time
 
@@ -42,6 +44,49 @@ def test_epochs(path):
             for n, batch in enumerate(loader):
                 check_batch(feed, batch, epoch, 4 * n)
             assert n == 4
+        del batch
+
+
+class Captions(Feed):
+    """One field of text: row t is t times a character of three bytes."""
+
+    FIELDS = [("caption", "uint8", (18,)), ("wide", "float32", (3,))]
+
+    def __init__(self):
+        super().__init__(n_samples=8, n_rows=4)
+        self.lengths_at["caption"] = self.valid_at + 128
+
+    def write(self, fd, epoch, position):
+        rows = [("€" * t).encode()[:18] for t in range(position, position + 4)]
+        os.pwrite(fd, b"".join(row.ljust(18, b"\0") for row in rows), self.at["caption"])
+        os.pwrite(fd, struct.pack("<4q", *map(len, rows)), self.lengths_at["caption"])
+
+
+@pytest.mark.parametrize("copy", (False, True))
+def test_text(path, copy):
+    feed = Captions()
+    with Daemon(path, feed.serve), make(path, copy=copy) as loader:
+        for n, batch in enumerate(loader):
+            texts, wanted = batch["caption"], ["€" * min(t, 6) for t in range(4 * n, 4 * n + 4)]
+            assert list(texts) == wanted and texts[-1] == wanted[-1] and texts[1:3] == wanted[1:3]
+            assert texts.lengths.dtype == torch.int64 and texts.lengths.tolist() == [3 * len(w) for w in wanted]
+            assert texts.values.dtype == torch.uint8 and texts.values.shape == (4, 18)
+            assert bytes(texts.values[0, :texts.lengths[0]].tolist()).decode() == wanted[0]
+            with pytest.raises(IndexError):
+                texts[4]
+            del batch, texts
+        assert n == 1
+
+
+def test_dtype_that_torch_lacks(path, monkeypatch):
+    """torch before 2.3 has no uint16: the field is named, the others come."""
+    feed = Feed()
+    monkeypatch.delattr(torch, "float16")
+    with Daemon(path, feed.serve), make(path) as loader:
+        batch = next(iter(loader))
+        with pytest.raises(TypeError, match="field 'image' is float16, which torch .* does not have"):
+            batch["image"]
+        assert batch["mask"].shape == (4, 5)
         del batch
 
 

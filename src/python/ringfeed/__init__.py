@@ -10,7 +10,7 @@
 ringfeed.torch.Loader gives the same batches as PyTorch tensors.
 """
 
-from ._batch import Batch
+from ._batch import Batch, Ragged
 from ._errors import (
     BadConfig, BadSample, Busy, Closed, DaemonGone, Error, Forked, PeerGone, ProtocolError, Refused,
     Released, ShardChanged, StorageError, SystemError, Timeout, TokenError, TooManyBadSamples,
@@ -22,5 +22,5 @@ __version__: str = _lib.rf_version().decode()
 
 __all__ = [
     "BadConfig", "BadSample", "Batch", "Busy", "Closed", "DaemonGone", "Error", "Forked", "Loader",
-    "PeerGone", "ProtocolError", "Refused", "Released", "ShardChanged", "StorageError", "SystemError",
+    "PeerGone", "ProtocolError", "Ragged", "Refused", "Released", "ShardChanged", "StorageError", "SystemError",
     "Timeout", "TokenError", "TooManyBadSamples", "TooManyHeld", "VersionMismatch", "status"]

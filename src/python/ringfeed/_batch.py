@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import operator
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any, Optional
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Optional, Union
 
 from . import _errors, _library
 
@@ -31,7 +32,11 @@ except ImportError:
 # NumPy's typestr and memoryview's format of each element type; what they do not know is shown as its 16 bits.
 _TYPES: dict[str, tuple[str, str, int]] = {
     "uint8": ("|u1", "B", 1), "int64": ("<i8", "q", 8), "float16": ("<f2", "H", 2), "bfloat16": ("<u2", "H", 2),
-    "float32": ("<f4", "f", 4), "bool": ("|b1", "?", 1)}
+    "float32": ("<f4", "f", 4), "int32": ("<i4", "i", 4), "int8": ("|i1", "b", 1), "int16": ("<i2", "h", 2),
+    "uint16": ("<u2", "H", 2), "uint32": ("<u4", "I", 4), "uint64": ("<u8", "Q", 8), "float64": ("<f8", "d", 8),
+    "bool": ("|b1", "?", 1)}
+
+_TEXT = 2  # RF_TEXT
 
 _lib = _library.lib
 
@@ -39,7 +44,7 @@ _lib = _library.lib
 class Column:
     """Where one array lies in every batch: its name, type, offset and the shape of one row."""
 
-    __slots__ = ("name", "dtype", "at", "row_shape", "format", "row_bytes", "numpy_type")
+    __slots__ = ("name", "dtype", "at", "row_shape", "format", "row_bytes", "numpy_type", "lengths", "is_text")
 
     def __init__(self, info: _library.Column):
         self.name = info.name.decode()
@@ -50,10 +55,46 @@ class Column:
         for n in self.row_shape:
             n_bytes *= n
         self.row_bytes = n_bytes
+        self.lengths: Optional[Column] = None  # of rows of different length
+        self.is_text = False
         self.numpy_type: Any = None
         if numpy is not None:
             self.numpy_type = numpy.dtype(
                 _bfloat16 if self.dtype == "bfloat16" and _bfloat16 else typestr)
+
+
+class Ragged(Sequence):
+    """Rows of different length: bytes, or str where the field decodes text.
+
+    ragged[i] makes row i, list(ragged) all of them. Zero copy: `values`, uint8[n, max], has the bytes of each row
+    with zeros behind them, `lengths`, int64[n], how many there are. They lie in the batch's memory, as arrays do.
+    """
+
+    __slots__ = ("values", "lengths", "_bytes", "_numbers", "_row_bytes", "_is_text")
+
+    def __init__(self, values: Any, lengths: Any, memory: tuple[memoryview, memoryview], column: Column):
+        self.values, self.lengths = values, lengths
+        self._bytes, self._numbers = memory
+        self._row_bytes, self._is_text = column.row_bytes, column.is_text
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, i: Any) -> Union[bytes, str, list[Union[bytes, str]]]:
+        if isinstance(i, slice):
+            return [self._row(k) for k in range(*i.indices(len(self)))]
+        k = operator.index(i)
+        if not -len(self) <= k < len(self):
+            raise IndexError(f"row {k} of {len(self)}")
+        return self._row(k % len(self))
+
+    def _row(self, i: int) -> Union[bytes, str]:
+        at, n = i * self._row_bytes, min(max(self._numbers[i], 0), self._row_bytes)
+        row = bytes(self._bytes[at:at + n])
+        return row.decode() if self._is_text else row
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} rows of {'text' if self._is_text else 'bytes'}, up to {self._row_bytes} bytes each>"
 
 
 class Layout:
@@ -71,6 +112,12 @@ class Layout:
             if code < 0:
                 _library.raise_code(code)
             columns.append(Column(info))
+        for i, column in enumerate(columns[:n]):
+            kind = _lib.rf_session_lengths(session, i, info)
+            if kind < 0:
+                _library.raise_code(kind)
+            if kind:
+                column.lengths, column.is_text = Column(info), kind == _TEXT
         self.fields = {column.name: column for column in columns[:n]}
         self.own = {column.name: column for column in columns[n:]}
         self.names = tuple(self.fields)
@@ -113,7 +160,7 @@ class Batch(Mapping):
 
     def _take_copies(self) -> None:
         waits = self.waits
-        arrays = {name: self._copy_array(self._make_array(self._lease, column))
+        arrays = {name: self._copy_column(self._make_column(self._lease, column), column)
                   for columns in (self._layout.fields, self._layout.own) for name, column in columns.items()}
         self._arrays, self._copied, self._lease = arrays, waits, None
 
@@ -130,7 +177,7 @@ class Batch(Mapping):
             lease = self._held()
             if os.getpid() != self._layout.pid:
                 _library.raise_code(-errno.EOWNERDEAD)
-            array = self._arrays[column.name] = self._make_array(lease, column)
+            array = self._arrays[column.name] = self._make_column(lease, column)
         return array
 
     def __iter__(self) -> Iterator[str]:
@@ -200,6 +247,20 @@ class Batch(Mapping):
         if self._lease is None and self._copied is None:
             raise _errors.Released("the batch was released; keep what you need, or make the loader with copy=True")
         return self._lease
+
+    def _make_column(self, lease: Any, column: Column) -> Any:
+        if column.lengths is None:
+            return self._make_array(lease, column)
+        whole = memoryview(lease).cast("B")
+        memory = (whole[column.at:column.at + self._n_rows * column.row_bytes].toreadonly(),
+                  whole[column.lengths.at:column.lengths.at + self._n_rows * 8].toreadonly().cast("q"))
+        return Ragged(self._make_array(lease, column), self._make_array(lease, column.lengths), memory, column)
+
+    def _copy_column(self, made: Any, column: Column) -> Any:
+        if column.lengths is None:
+            return self._copy_array(made)
+        memory = (memoryview(bytes(made._bytes)), memoryview(bytes(made._numbers)).cast("q"))
+        return Ragged(self._copy_array(made.values), self._copy_array(made.lengths), memory, column)
 
     def _make_array(self, lease: Any, column: Column) -> Any:
         shape = (self._n_rows, *column.row_shape)

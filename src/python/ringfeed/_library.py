@@ -58,6 +58,7 @@ _PROTOTYPES = {
     "rf_session_n_fields": (c_int, [c_void_p]),
     "rf_session_wait_ns": (c_int64, [c_void_p]),
     "rf_session_column": (c_int, [c_void_p, c_int, POINTER(Column)]),
+    "rf_session_lengths": (c_int, [c_void_p, c_int, POINTER(Column)]),
     "rf_session_close": (c_void_p, [c_void_p]),
     "rf_batch_view": (c_int, [c_void_p, c_void_p]),
     "rf_batch_index": (c_void_p, [c_void_p]),

@@ -16,9 +16,15 @@ import torch
 
 from . import _batch, _loader
 
-_TYPES = {
-    "uint8": torch.uint8, "int64": torch.int64, "float16": torch.float16,
-    "bfloat16": torch.bfloat16, "float32": torch.float32, "bool": torch.bool}
+
+def _kind(column: _batch.Column) -> torch.dtype:
+    """torch's dtype of that name: uint16, uint32 and uint64 came with 2.3."""
+    kind = getattr(torch, column.dtype, None)
+    if kind is None:
+        raise TypeError(
+            f"field {column.name!r} is {column.dtype}, which torch {torch.__version__} does not have; give it another "
+            "dtype in the configuration, or take ringfeed.Loader, whose arrays are NumPy's")
+    return kind
 
 
 class Batch(_batch.Batch):
@@ -27,7 +33,7 @@ class Batch(_batch.Batch):
     __slots__ = ()
 
     def _make_array(self, lease: Any, column: _batch.Column) -> torch.Tensor:
-        shape, kind = (self._n_rows, *column.row_shape), _TYPES[column.dtype]
+        shape, kind = (self._n_rows, *column.row_shape), _kind(column)
         n = self._n_rows
         for side in column.row_shape:
             n *= side

@@ -63,13 +63,19 @@ static void any(void **state)
 			struct field *f = &p.fields[i];
 
 			f->dtype = (enum dtype)(rand() % DTYPE_COUNT);
+			f->decode = rand() % 3 ? DECODE_RAW : DECODE_BYTES;
 			f->n_dims = (unsigned)rand() % 4;
 			for (unsigned d = 0; d < f->n_dims; d++)
 				f->dims[d] = 1 + (uint32_t)rand() % 40;
 		}
 		slot_layout_make(&p, n_rows, &l);
-		for (unsigned i = 0; i < p.n_fields; i++)
+		for (unsigned i = 0; i < p.n_fields; i++) {
 			check_range(l.field_at[i], n_rows * field_row_bytes(&p.fields[i]), &end);
+			if (p.fields[i].decode == DECODE_BYTES)
+				check_range(l.lengths_at[i], 8ull * n_rows, &end);
+			else
+				assert_int_equal(l.lengths_at[i], 0);
+		}
 		check_range(l.index_at, 8ull * n_rows, &end);
 		check_range(l.position_at, 8ull * n_rows, &end);
 		check_range(l.valid_at, n_rows, &end);

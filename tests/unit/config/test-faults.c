@@ -11,7 +11,10 @@
 
 #define DAEMON_KEYS "socket, memory, workers, io, read_timeout, ledger, index_cache, nice, cpus, log"
 #define STEPS                                                                                      \
-	"resize, center_crop, random_crop, random_resized_crop, random_horizontal_flip, normalize"
+	"resize, center_crop, random_crop, random_resized_crop, pad, random_horizontal_flip, random_vertical_flip, "        \
+	"grayscale, normalize"
+#define DECODES "image, integer, float, json, raw, npy, text, bytes"
+#define FROM "an extension or a list of up to 8, in lower case and without the dot before it; __key__; __url__"
 #define SIZE_OF_MEMORY "a whole number with B, KiB, MiB, GiB or TiB, 16MiB to 64TiB"
 /* Line 7. */
 #define IMAGE(keys) SMALLEST "      image: {from: jpg, " keys "}\n"
@@ -227,27 +230,65 @@ static void field_keys(void **state)
 		 "f.yaml:7:7: feeds.train.fields.a-b: 'a-b' is no name for a field; accepted: at most 63 letters, "
 		 "digits and _, not beginning with a digit\n"},
 		{SMALLEST "      b: {from: [.x, JPG, c, c, __key__], decode: integer}\n",
-		 "f.yaml:7:18: feeds.train.fields.b.from.0: '.x' is wrong; accepted: an extension or a list of up "
-		 "to 8, in lower case and without the dot before it\n"
-		 "f.yaml:7:22: feeds.train.fields.b.from.1: 'JPG' is wrong; accepted: an extension or a list of up "
-		 "to 8, in lower case and without the dot before it\n"
+		 "f.yaml:7:18: feeds.train.fields.b.from.0: '.x' is wrong; accepted: " FROM "\n"
+		 "f.yaml:7:22: feeds.train.fields.b.from.1: 'JPG' is wrong; accepted: " FROM "\n"
 		 "f.yaml:7:30: feeds.train.fields.b.from.3: 'c' is given twice\n"
-		 "f.yaml:7:33: feeds.train.fields.b.from.4: '__key__' is not in this version; accepted: an "
-		 "extension or a list of up to 8, in lower case and without the dot before it\n"},
+		 "f.yaml:7:33: feeds.train.fields.b.from.4: '__key__' is wrong; accepted: " FROM "\n"},
+		{SMALLEST "      b: {from: __path__, decode: text, max: 3}\n",
+		 "f.yaml:7:17: feeds.train.fields.b.from: '__path__' is wrong; accepted: " FROM "\n"
+		 "f.yaml:7:46: feeds.train.fields.b.max: '3' is wrong; accepted: a whole number with B, KiB, MiB, GiB "
+		 "or TiB, 1B to 256MiB\n"},
+		{SMALLEST "      b: {from: __url__, decode: float}\n      c: {from: txt, decode: text}\n"
+			  "      d: {from: cls, decode: integer, max: 8B, classes: /dev/null}\n"
+			  "      e: {from: txt, decode: bytes, max: 8B, dtype: int8, shape: [3]}\n",
+		 "f.yaml:7:34: feeds.train.fields.b.decode: does not go with from: __url__; accepted: text, bytes, integer\n"
+		 "f.yaml:8:10: feeds.train.fields.c.max: decode: text needs it: the most bytes that a sample may have, as "
+		 "1KiB\n"
+		 "f.yaml:9:57: feeds.train.fields.d.classes: /dev/null: it has 0 lines; accepted: 1 to 16777216\n"
+		 "f.yaml:10:53: feeds.train.fields.e.dtype: goes with numbers alone; here decode is bytes\n"
+		 "f.yaml:10:66: feeds.train.fields.e.shape: goes with decode: json, raw or npy alone; here it is bytes\n"},
+		{SMALLEST "      b: {from: cls, decode: integer, max: 8B}\n"
+			  "      c: {from: txt, decode: text, classes: " SAMPLE_FILE ", max: 8B}\n",
+		 "f.yaml:7:44: feeds.train.fields.b.max: goes with decode: text or bytes alone; here it is integer\n"
+		 "f.yaml:8:45: feeds.train.fields.c.classes: " SAMPLE_FILE ": line 7 is empty\n"},
 		{SMALLEST "      b: {from: cls}\n", "f.yaml:7:10: feeds.train.fields.b.decode: is missing: What the "
 						    "bytes are; an image may be written with its options, as here. "
-						    "Accepted: image, integer\n"},
-		{SMALLEST "      b: {from: cls, decode: json}\n",
-		 "f.yaml:7:30: feeds.train.fields.b.decode: 'json' is not in this version; accepted: image, "
-		 "integer\n"},
-		{SMALLEST "      b: {from: cls, decode: integer, dtype: float32}\n",
-		 "f.yaml:7:46: feeds.train.fields.b.dtype: float32 does not fit integers; accepted: int64\n"},
+						    "Accepted: " DECODES "\n"},
+		{SMALLEST "      b: {from: cls, decode: txt}\n",
+		 "f.yaml:7:30: feeds.train.fields.b.decode: 'txt' is wrong; accepted: " DECODES "; did you mean text?\n"},
+		{SMALLEST "      b: {from: cls, decode: float, dtype: int32, shape: [2], key: a}\n",
+		 "f.yaml:7:44: feeds.train.fields.b.dtype: int32 does not hold every number; accepted: float16, "
+		 "bfloat16, float32, float64, or decode: integer\n"
+		 "f.yaml:7:58: feeds.train.fields.b.shape: goes with decode: json, raw or npy alone; here it is float\n"
+		 "f.yaml:7:68: feeds.train.fields.b.key: goes with decode: json alone; here it is float\n"},
+		{SMALLEST "      b: {from: json, decode: json, key: a..b}\n      c: {from: x, decode: raw, shape: 4}\n"
+			  "      d: {from: x, decode: npy}\n      e: {from: x, decode: npy, dtype: bfloat16, shape: [0, 1]}\n",
+		 "f.yaml:7:42: feeds.train.fields.b.key: 'a..b' is wrong; accepted: names, or numbers from 0, with dots "
+		 "between them\n"
+		 "f.yaml:8:40: feeds.train.fields.c.shape: '4' is wrong; accepted: a list of at most 4 whole numbers, 1 "
+		 "to 1073741824\n"
+		 "f.yaml:9:10: feeds.train.fields.d.dtype: decode: npy needs one; accepted: the dtype that the arrays "
+		 "have\n"
+		 "f.yaml:10:58: feeds.train.fields.e.shape.0: '0' is out of range; accepted: a list of at most 4 whole "
+		 "numbers, 1 to 1073741824\n"},
+		{SMALLEST "      b: {from: x, decode: npy, dtype: bfloat16, shape: [1, 2, 3, 4]}\n"
+			  "      c: {from: x, decode: raw, dtype: float64, shape: [65536, 65536]}\n"
+			  "      d: {from: x, decode: raw, dtype: int8, shape: [1, 2, 3, 4, 5]}\n",
+		 "f.yaml:7:40: feeds.train.fields.b.dtype: NumPy's files have no bfloat16; accepted: another dtype, or "
+		 "decode: raw\n"
+		 "f.yaml:8:56: feeds.train.fields.c.shape: a sample would have more than 1 GiB; accepted: a smaller "
+		 "shape\n"
+		 "f.yaml:9:53: feeds.train.fields.d.shape: a list of 5 is wrong; accepted: a list of at most 4 whole "
+		 "numbers, 1 to 1073741824\n"},
+		{SMALLEST "      b: {from: cls, decode: integer, dtype: int3}\n",
+		 "f.yaml:7:46: feeds.train.fields.b.dtype: 'int3' is wrong; accepted: uint8, int64, float16, bfloat16, "
+		 "float32, int32, int8, int16, uint16, uint32, uint64, float64, bool, auto; did you mean int32?\n"},
 		{SMALLEST "      b: {from: cls, decode: integer, layout: chw, transform: []}\n",
 		 "f.yaml:7:47: feeds.train.fields.b.layout: goes with decode: image alone; here it is integer\n"
 		 "f.yaml:7:63: feeds.train.fields.b.transform: goes with decode: image alone; here it is integer\n"},
 		{SMALLEST "      b: {from: cls, decode: integer, with: label}\n",
 		 "f.yaml:7:39: feeds.train.fields.b.with: not in this version; accepted here: from, decode, "
-		 "transform, scale, pass_order, dtype, layout\n"},
+		 "transform, scale, pass_order, dtype, layout, key, shape, max, classes\n"},
 		{IMAGE("decode: {image: exakt, exif: yes}, transform: [center_crop: {size: 8}]"),
 		 AT_IMAGE("42", "decode.image") "'exakt' is wrong; accepted: exact, fast; did you mean exact?\n"
 		 AT_IMAGE("55", "decode.exif") "'yes' is wrong; accepted: true or false\n"},
@@ -307,6 +348,13 @@ static void transforms(void **state)
 			"three, -65536 to 65536\n"
 		 AT_IMAGE("112", "transform.1.normalize.std.1") "'0' is out of range; accepted: a number or a list "
 			"of three, 0.000001 to 65536\n"},
+		{IMAGE("decode: image, transform: [center_crop: {size: 8}, grayscale: {num_output_channels: 1}, pad]"),
+		 AT_IMAGE("110", "transform.1.grayscale.num_output_channels") "'1' is out of range; accepted: a whole "
+		 "number, 3 to 3\n"
+		 AT_IMAGE("114", "transform.2.pad.padding") "is missing: One number, [left and right, top and bottom] or "
+		 "[left, top, right, bottom]. Accepted: one, two or four whole numbers, 0 to 16384\n"},
+		{IMAGE("decode: image, transform: [pad: {padding: 4}, random_vertical_flip]"),
+		 AT_IMAGE("52", "transform") "every image keeps its own size" ONE_SHAPE},
 		{IMAGE("decode: image, transform: [normalize: {mean: 0, std: 1}, center_crop: {size: 8}]"),
 		 AT_IMAGE("53", "transform.0") "normalize: must be the last step: the others work on 8-bit pixels\n"},
 		{IMAGE("decode: image, transform: [center_crop: {size: 8}, random_crop: {size: 9}]"),

@@ -6,6 +6,7 @@
  *
  *   field DTYPE LAYOUT SCALE PASSES EXIF FAST HEIGHT WIDTH   a new pipeline of one field "image" of that shape
  *   integer DTYPE                                       the same with an integer field
+ *   value KIND DTYPE KEY DIMS…                         a field of enum decode_kind KIND; KEY "-": none
  *   step NAME …                                         one more transform, its numbers in the order below
  *   limits MAX_PIXELS MAX_SCANS DECODE_MEMORY SCRATCH
  *   draws SEED EPOCH POSITION WIDTH HEIGHT              answers with one line of text
@@ -88,6 +89,16 @@ static void add_step(const char *line)
 	} else if (strcmp(name, "random_horizontal_flip") == 0) {
 		s->kind = STEP_RANDOM_HORIZONTAL_FLIP;
 		ok = sscanf(rest, "%lf", &s->p) == 1;
+	} else if (strcmp(name, "random_vertical_flip") == 0) {
+		s->kind = STEP_RANDOM_VERTICAL_FLIP;
+		ok = sscanf(rest, "%lf", &s->p) == 1;
+	} else if (strcmp(name, "grayscale") == 0) {
+		s->kind = STEP_GRAYSCALE;
+	} else if (strcmp(name, "pad") == 0) {
+		s->kind = STEP_PAD;
+		ok = sscanf(rest, "%u %u %u %u %u", &s->padding[0], &s->padding[1], &s->padding[2],
+			    &s->padding[3], &fill) == 5;
+		s->fill = (uint8_t)fill;
 	} else if (strcmp(name, "normalize") == 0) {
 		s->kind = STEP_NORMALIZE;
 		ok = sscanf(rest, "%f %f %f %f %f %f", &s->mean[0], &s->mean[1], &s->mean[2], &s->std[0],
@@ -196,6 +207,26 @@ static void set_integer(const char *line)
 	pipeline.n_fields = 1;
 }
 
+static void set_value(const char *line)
+{
+	char dtype[16], key[KEY_BYTES];
+	struct field *f = &pipeline.fields[0];
+	unsigned kind, n_read;
+	int n = 0, more;
+
+	if (sscanf(line, "value %u %15s %127s%n", &kind, dtype, key, &n) != 3)
+		die(line);
+	*f = (struct field){.name = "value", .decode = (enum decode_kind)kind,
+			    .dtype = (enum dtype)dtype_parse(dtype)};
+	if (strcmp(key, "-") != 0)
+		memcpy(f->key, key, sizeof(key));
+	while (f->n_dims < DIMS_MAX && sscanf(line + n, "%u%n", &n_read, &more) == 1) {
+		f->dims[f->n_dims++] = n_read;
+		n += more;
+	}
+	pipeline.n_fields = 1;
+}
+
 int main(void)
 {
 	char line[4096];
@@ -227,6 +258,8 @@ int main(void)
 			set_field(line);
 		else if (strncmp(line, "integer ", 8) == 0)
 			set_integer(line);
+		else if (strncmp(line, "value ", 6) == 0)
+			set_value(line);
 		else if (strncmp(line, "step ", 5) == 0)
 			add_step(line);
 		else if (strncmp(line, "limits ", 7) == 0)
