@@ -20,9 +20,9 @@ SYMBOLS = ((r"huff|decode_mcu|fill_bit|arith|jpeg_fill|decompress_onepass|decomp
             "entropy decoding"),
            (r"idct", "inverse DCT"),
            (r"upsample|ycc_rgb|rgb_convert|color|merged", "upsampling, colours"))
-OWN = ((r"horizontal", "horizontal pass"), (r"vertical", "vertical pass"),
-       (r"convert|^lift|^lower|flip|table", "convert, flip, normalise"),
-       (r"taps|prepare|weights|sinc|kernel_of|filter", "filter weights"))
+OWN = ((r"decode_mcu|table_make|_careful$|look_long", "entropy decoding"), (r"filter|undo|png_plain", "PNG filters"),
+       (r"horizontal", "horizontal pass"), (r"vertical", "vertical pass"), (r"convert|split|^lift|^lower|flip|table", "convert, flip, normalise"),
+       (r"taps|prepare|weights|sinc|bilinear", "filter weights"))
 
 
 def usable():
@@ -80,7 +80,7 @@ def group_of(dso, symbol, lines):
             line = int(name, 16) // LINE
             return next((group for group, known in lines if line in known), "upsampling, colours")
         return next((group for pattern, group in SYMBOLS if re.search(pattern, name)), "rest")
-    if dso.startswith("libz"):
+    if dso.startswith(("libz", "libdeflate")):
         return "inflate"
     if dso.startswith("libpng"):
         return "PNG filters"
