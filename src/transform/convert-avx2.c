@@ -79,18 +79,17 @@ static struct constants constants_of(const struct value_formula *f, unsigned pha
 				  _mm256_loadu_ps(v[4])};
 }
 
-/* Past the cache: a slot is read by another process, later, and is larger than the cache. */
-INLINE void store_wide(uint8_t *at, __m256i v)
+INLINE void store_wide(uint8_t *at, __m256i v, bool is_past_cache)
 {
-	if ((uintptr_t)at % 32 == 0)
+	if (is_past_cache)
 		_mm256_stream_si256((__m256i *)at, v);
 	else
 		_mm256_storeu_si256((__m256i *)at, v);
 }
 
-INLINE void store_narrow(uint8_t *at, __m128i v)
+INLINE void store_narrow(uint8_t *at, __m128i v, bool is_past_cache)
 {
-	if ((uintptr_t)at % 16 == 0)
+	if (is_past_cache)
 		_mm_stream_si128((__m128i *)at, v);
 	else
 		_mm_storeu_si128((__m128i *)at, v);
@@ -98,7 +97,7 @@ INLINE void store_narrow(uint8_t *at, __m128i v)
 
 /* form and dtype are constants wherever this is inlined. */
 INLINE void store_values(__m128i bytes, const struct value_formula *f, const struct constants *k,
-			 enum value_form form, enum dtype dtype, uint8_t *out)
+			 enum value_form form, enum dtype dtype, uint8_t *out, bool is_past_cache)
 {
 	const __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
 	__m256 x;
@@ -116,9 +115,9 @@ INLINE void store_values(__m128i bytes, const struct value_formula *f, const str
 		x = _mm256_fmadd_ps(_mm256_fnmadd_ps(x, k->std, y), k->up_std, x);
 	}
 	if (dtype == DTYPE_float32) {
-		store_wide(out, _mm256_castps_si256(x));
+		store_wide(out, _mm256_castps_si256(x), is_past_cache);
 	} else if (dtype == DTYPE_float16) {
-		store_narrow(out, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+		store_narrow(out, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT), is_past_cache);
 	} else {
 		const __m256i bits = _mm256_castps_si256(x), one = _mm256_set1_epi32(1);
 		const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), one);
@@ -126,8 +125,9 @@ INLINE void store_values(__m128i bytes, const struct value_formula *f, const str
 			_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
 		const __m256i high = _mm256_srli_epi32(sum, 16);
 
-		store_narrow(out, _mm_packus_epi32(_mm256_castsi256_si128(high),
-						   _mm256_extracti128_si256(high, 1)));
+		store_narrow(out,
+			     _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1)),
+			     is_past_cache);
 	}
 }
 
@@ -144,6 +144,7 @@ INLINE void planes(const struct value_table *t, enum value_form form, enum dtype
 		   struct row in, const struct row_target *to)
 {
 	const size_t n_value = dtype == DTYPE_float32 ? 4 : 2;
+	const bool is_past_cache = is_whole_lines(to, n_value);
 
 	for (unsigned c = 0; c < 3; c++) {
 		const struct constants k = constants_of(&t->formula, c, 0);
@@ -152,7 +153,7 @@ INLINE void planes(const struct value_table *t, enum value_form form, enum dtype
 		for (uint32_t x = 0; x + 8 <= to->width; x += 8)
 			store_values(
 				_mm_cvtsi64_si128((long long)load8(in.at + c * in.stride, to, x)),
-				&t->formula, &k, form, dtype, out + x * n_value);
+				&t->formula, &k, form, dtype, out + x * n_value, is_past_cache);
 	}
 }
 
@@ -176,6 +177,7 @@ INLINE void turns(const struct value_table *t, enum value_form form, enum dtype 
 		  struct row in, const struct row_target *to)
 {
 	const size_t n_value = dtype == DTYPE_float32 ? 4 : 2;
+	const bool is_past_cache = is_whole_lines(to, n_value);
 	struct constants k[3];
 
 	for (unsigned i = 0; i < 3; i++)
@@ -186,10 +188,11 @@ INLINE void turns(const struct value_table *t, enum value_form form, enum dtype 
 
 		interleave(load8(in.at, to, x), load8(in.at + in.stride, to, x),
 			   load8(in.at + 2 * in.stride, to, x), v);
-		store_values(v[0], &t->formula, &k[0], form, dtype, out);
+		store_values(v[0], &t->formula, &k[0], form, dtype, out, is_past_cache);
 		store_values(_mm_unpackhi_epi64(v[0], v[0]), &t->formula, &k[1], form, dtype,
-			     out + 8 * n_value);
-		store_values(v[1], &t->formula, &k[2], form, dtype, out + 16 * n_value);
+			     out + 8 * n_value, is_past_cache);
+		store_values(v[1], &t->formula, &k[2], form, dtype, out + 16 * n_value,
+			     is_past_cache);
 	}
 }
 

@@ -128,11 +128,9 @@ INLINE void values_of(const uint8_t table[4][256], unsigned n_value, __m512i pix
 	}
 }
 
-/* Whole lines go past the cache: a slot is read by another process, later, and is larger than the
- * cache. */
-INLINE void store_bytes(uint8_t *at, size_t n_bytes, __m512i v)
+INLINE void store_bytes(uint8_t *at, size_t n_bytes, __m512i v, bool is_past_cache)
 {
-	if (n_bytes >= WINDOW && (uintptr_t)at % WINDOW == 0)
+	if (is_past_cache)
 		_mm512_stream_si512((void *)at, v);
 	else if (n_bytes >= WINDOW)
 		_mm512_storeu_si512(at, v);
@@ -143,6 +141,7 @@ INLINE void store_bytes(uint8_t *at, size_t n_bytes, __m512i v)
 INLINE void convert_planes(const struct value_table *table, unsigned n_value, struct row in,
 			   const struct row_target *to)
 {
+	const bool is_past_cache = is_whole_lines(to, n_value);
 	const __m512i order = order_for(n_value);
 
 	for (unsigned c = 0; c < 3; c++) {
@@ -156,7 +155,7 @@ INLINE void convert_planes(const struct value_table *table, unsigned n_value, st
 				  load_pixels(in.at + c * in.stride, to, x, n, order), values);
 			for (unsigned v = 0; v < n_value && v * WINDOW < n * n_value; v++)
 				store_bytes(out + (size_t)x * n_value + v * WINDOW,
-					    n * n_value - v * WINDOW, values[v]);
+					    n * n_value - v * WINDOW, values[v], is_past_cache);
 		}
 	}
 }
@@ -212,6 +211,7 @@ INLINE __m512i take_turns(const struct turn *t, unsigned n_value, __m512i a, __m
 INLINE void convert_turns(const struct value_table *table, unsigned n_value, struct row in,
 			  const struct row_target *to)
 {
+	const bool is_past_cache = is_whole_lines(to, n_value);
 	const __m512i order = order_for(n_value);
 	struct turn turns[3];
 
@@ -231,7 +231,8 @@ INLINE void convert_turns(const struct value_table *table, unsigned n_value, str
 
 			store_bytes(out + v * WINDOW, n_bytes - v * WINDOW,
 				    take_turns(&turns[v % 3], n_value, values[0][from],
-					       values[1][from], values[2][from]));
+					       values[1][from], values[2][from]),
+				    is_past_cache);
 		}
 	}
 }
