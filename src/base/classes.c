@@ -141,6 +141,11 @@ struct classes *classes_free(struct classes *c)
 	return NULL;
 }
 
+uint64_t classes_hash(const struct classes *c)
+{
+	return hash_bytes(c->text, c->n_text);
+}
+
 size_t classes_bytes(const struct classes *c)
 {
 	return sizeof(*c) + c->n_text + c->n * sizeof(*c->names) + c->n_places * sizeof(*c->places);

@@ -26,6 +26,8 @@ enum {
 int classes_new(const char *text, size_t n_text, struct classes **ret, struct reason *why);
 struct classes *classes_free(struct classes *c);
 
+/* Of the text that they were made from. */
+uint64_t classes_hash(const struct classes *c);
 /* Memory that it takes. */
 size_t classes_bytes(const struct classes *c);
 size_t classes_count(const struct classes *c);

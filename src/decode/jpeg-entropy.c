@@ -199,15 +199,22 @@ INLINE bool decode_ac(struct reading *r, const struct entropy_table *t, JCOEF *b
 
 INLINE bool decode_dc(struct reading *r, const struct entropy_table *t, int *last)
 {
-	int size;
+	int difference = 0, size;
+	uint16_t whole;
 
 	if (!fill(r))
 		return false;
-	size = symbol_of(r, t);
-	if (size < 0)
-		return false;
-	if (size)
-		*last = (int)((unsigned)*last + (unsigned)extend(take(r, size), size)); /* wraps, as in libjpeg */
+	whole = t->whole[r->acc >> (64 - ENTROPY_LOOK)];
+	if (whole) {
+		drop(r, whole & 15);
+		difference = (int8_t)(whole >> 8);
+	} else {
+		size = symbol_of(r, t);
+		if (size < 0)
+			return false;
+		difference = size ? extend(take(r, size), size) : 0;
+	}
+	*last = (int)((unsigned)*last + (unsigned)difference); /* wraps, as in libjpeg */
 	return true;
 }
 

@@ -33,7 +33,7 @@ struct entropy_table {
 	int32_t max_code[18]; /* of each length, -1 for none; of length 17: no bound */
 	int32_t offset[17];   /* symbols[code + offset] */
 	/* By the next bits: a coefficient whose code and value are both among them, value << 8 | run << 4 |
-	 * bits of both; else 0. AC tables only. */
+	 * bits of both; else 0. */
 	uint16_t whole[1 << ENTROPY_LOOK];
 	/* A code that is among them, symbol << 8 | bits of the code; else 0. */
 	uint16_t codes[1 << ENTROPY_LOOK];

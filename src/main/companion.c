@@ -7,6 +7,7 @@
  */
 #include "main/companion.h"
 
+#include "base/classes.h"
 #include "base/hash.h"
 #include "main/command.h"
 #include "serve/folder.h"
@@ -53,6 +54,17 @@ static uint64_t mix_job(uint64_t h)
 	return mix(mix(h, getenv("MASTER_ADDR")), getenv("MASTER_PORT"));
 }
 
+/* What the digest does not see: ${NAME} expanded, and the names in files of classes. */
+static uint64_t mix_feed(uint64_t h, const struct config_feed *feed)
+{
+	for (size_t k = 0; k < feed->n_patterns; k++)
+		h = mix(h, feed->patterns[k]);
+	for (unsigned i = 0; i < feed->pipeline.n_fields; i++)
+		if (feed->pipeline.fields[i].classes)
+			h ^= classes_hash(feed->pipeline.fields[i].classes) * (2 * i + 1);
+	return h;
+}
+
 static uint64_t name_of(const struct config *config)
 {
 	char uid[16], folder[4096];
@@ -61,8 +73,7 @@ static uint64_t name_of(const struct config *config)
 	snprintf(uid, sizeof(uid), "%u", geteuid());
 	h = mix(mix(mix(h, uid), config->daemon.ledger), config->daemon.index_cache);
 	for (size_t i = 0; i < config->n_feeds; i++)
-		for (size_t k = 0; k < config->feeds[i].n_patterns; k++)
-			h = mix(h, config->feeds[i].patterns[k]);
+		h = mix_feed(h, &config->feeds[i]);
 	return mix_job(h);
 }
 

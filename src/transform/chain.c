@@ -44,11 +44,6 @@ static uint32_t rect_height(const struct rect *r)
 	return r->y1 - r->y0;
 }
 
-static struct row row_of(struct row_room room)
-{
-	return (struct row){room.at, room.stride};
-}
-
 static void write_row(struct chain *c, struct row in)
 {
 	c->setup->kernels->convert(c->setup->table, in, &c->target);
@@ -184,8 +179,7 @@ static bool make_room(struct arena *arena, size_t n, struct row_room *ret)
 {
 	const size_t stride = (n + KERNELS_SLACK - 1) / KERNELS_SLACK * KERNELS_SLACK;
 
-	*ret = (struct row_room){arena_alloc(arena, 3 * stride + KERNELS_SLACK), stride};
-	return ret->at;
+	return row_room_make(arena, stride, ret);
 }
 
 static bool stage_init(const struct chain_setup *setup, const struct op *op, struct arena *arena,

@@ -153,17 +153,24 @@ static void prepare_horizontal(const struct taps *t, void *weights)
 		prepare_output(t, f, i);
 }
 
-/* Four vectors of sixteen sums each, in order, to 64 held bytes. */
-INLINE __m512i settle(const __m512i s[4])
+/* Four vectors of sums to 64 held bytes, quarter by quarter: what unpacking took apart is in order again. */
+INLINE __m512i pack_in_order(const __m512i s[4])
 {
-	const __m512i order =
-		_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 	const __m512i low = _mm512_packs_epi32(_mm512_srai_epi32(s[0], TAPS_BITS),
 					       _mm512_srai_epi32(s[1], TAPS_BITS));
 	const __m512i high = _mm512_packs_epi32(_mm512_srai_epi32(s[2], TAPS_BITS),
 						_mm512_srai_epi32(s[3], TAPS_BITS));
 
-	return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
+	return _mm512_packus_epi16(low, high);
+}
+
+/* The same for sums that are in order. */
+INLINE __m512i settle(const __m512i s[4])
+{
+	const __m512i order =
+		_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+
+	return _mm512_permutexvar_epi32(order, pack_in_order(s));
 }
 
 INLINE void store_outputs(const struct row_room out, uint32_t x, uint32_t n_left, __m512i s[3][4])
@@ -350,16 +357,6 @@ INLINE void interleave(const uint8_t *const rows[4], size_t x, __m512i ret[4])
 	ret[1] = _mm512_unpackhi_epi16(low01, low23);
 	ret[2] = _mm512_unpacklo_epi16(high01, high23);
 	ret[3] = _mm512_unpackhi_epi16(high01, high23);
-}
-
-INLINE __m512i pack_in_order(const __m512i s[4])
-{
-	const __m512i low = _mm512_packs_epi32(_mm512_srai_epi32(s[0], TAPS_BITS),
-					       _mm512_srai_epi32(s[1], TAPS_BITS));
-	const __m512i high = _mm512_packs_epi32(_mm512_srai_epi32(s[2], TAPS_BITS),
-						_mm512_srai_epi32(s[3], TAPS_BITS));
-
-	return _mm512_packus_epi16(low, high);
 }
 
 /* Up to four rows. */

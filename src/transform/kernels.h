@@ -38,6 +38,18 @@ struct row_room {
 	size_t stride;
 };
 
+static inline struct row row_of(struct row_room room)
+{
+	return (struct row){room.at, room.stride};
+}
+
+/* Room for one row with its slack. false: the arena is too small. */
+static inline bool row_room_make(struct arena *arena, size_t stride, struct row_room *ret)
+{
+	*ret = (struct row_room){(uint8_t *)arena_alloc(arena, 3 * stride + KERNELS_SLACK), stride};
+	return ret->at;
+}
+
 /* Where a row of the result goes. */
 struct row_target {
 	void *at;	/* first value of the row, of channel 0 */

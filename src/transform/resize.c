@@ -66,12 +66,6 @@ static bool make_axis(struct resize *r, const struct taps_axis *wanted, struct a
 	return true;
 }
 
-static bool make_room(struct arena *arena, size_t stride, struct row_room *ret)
-{
-	*ret = (struct row_room){arena_alloc(arena, 3 * stride + KERNELS_SLACK), stride};
-	return ret->at;
-}
-
 static bool make_buffers(struct resize *r, struct arena *arena)
 {
 	const size_t n_in = round_up(r->op->in.x1 - r->op->in.x0),
@@ -82,8 +76,8 @@ static bool make_buffers(struct resize *r, struct arena *arena)
 	r->n_ring_row = 3 * r->ring_stride + KERNELS_SLACK;
 	r->ring = arena_array(arena, r->n_ring, r->n_ring_row);
 	r->rows = arena_array(arena, r->n_ring, sizeof(*r->rows));
-	return r->ring && r->rows && make_room(arena, n_in, &r->line) &&
-	       make_room(arena, n_out, &r->out);
+	return r->ring && r->rows && row_room_make(arena, n_in, &r->line) &&
+	       row_room_make(arena, n_out, &r->out);
 }
 
 struct resize *resize_start(const struct kernels *kernels, const struct op *op,
@@ -107,11 +101,6 @@ struct resize *resize_start(const struct kernels *kernels, const struct op *op,
 static struct row_room ring_row(const struct resize *r, uint32_t i)
 {
 	return (struct row_room){r->ring + (i % r->n_ring) * r->n_ring_row, r->ring_stride};
-}
-
-static struct row row_of(struct row_room room)
-{
-	return (struct row){room.at, room.stride};
 }
 
 static bool is_wanted_nearest(const struct resize *r)
