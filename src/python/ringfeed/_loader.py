@@ -20,7 +20,7 @@ _SLICE_MS = 100  # how long Python waits inside the library before it looks for 
 _STATE_VERSION = 1
 
 _lib = _library.lib
-_next_view, _read_view = _lib.rf_session_next_view, _library.VIEW.unpack
+next_view, _read_view = _lib.rf_session_next_view, _library.VIEW.unpack
 B = TypeVar("B", bound=Batch)
 _Path = Union["os.PathLike[str]", str]
 
@@ -172,9 +172,9 @@ class Loader(Generic[B]):
     def _take(self) -> Optional[B]:
         """The next batch that the daemon lends, or None at the end of the epoch."""
         handle, view = self._outputs
-        code = _next_view(self._session, self._first_slice, handle, view)
+        code = next_view(self._session, self._first_slice, handle, view)
         if code == -errno.ETIMEDOUT or code == -errno.ECONNRESET:
-            code = self._wait(lambda ms: _next_view(self._session, ms, handle, view))
+            code = self._wait(lambda ms: next_view(self._session, ms, handle, view))
         if code == 0:
             return self._lent()
         if code == -errno.ENODATA:
@@ -248,11 +248,14 @@ class Loader(Generic[B]):
         self._turn()
         self._seek_epoch(epoch)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where the run is: after the last batch that was returned."""
+    def _token(self) -> bytes:
         text = ctypes.create_string_buffer(520)
         self._check(_lib.rf_session_token(self._session, text, len(text)))
-        return {"version": _STATE_VERSION, "token": text.value.decode()}
+        return text.value
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run is: after the last batch that was returned."""
+        return {"version": _STATE_VERSION, "token": self._token().decode()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where state_dict() was called."""
