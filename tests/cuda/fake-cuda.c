@@ -33,7 +33,7 @@ static unsigned depth;
 static int n_retained;
 static unsigned n_registers;
 static struct {
-	char *base;
+	uintptr_t base;
 	size_t n_bytes;
 } ranges[N_RANGES];
 
@@ -170,16 +170,17 @@ static size_t count_absent(uintptr_t base, size_t n_bytes)
 FAKE int cuMemHostRegister_v2(void *base, size_t n_bytes, unsigned flags)
 {
 	int r = ordered("cuMemHostRegister", ++n_registers);
-	size_t n_absent = n_bytes > 64 << 20 ? 0 : count_absent((uintptr_t)base, n_bytes);
+	uintptr_t at = (uintptr_t)base;
+	size_t n_absent = n_bytes > 64 << 20 ? 0 : count_absent(at, n_bytes);
 
-	if (r == 0 && (depth == 0 || (uintptr_t)base % 4096 != 0 || n_bytes % 4096 != 0))
+	if (r == 0 && (depth == 0 || at % 4096 != 0 || n_bytes % 4096 != 0))
 		r = depth == 0 ? INVALID_CONTEXT : 1;
 	for (size_t i = 0; r == 0 && i < N_RANGES; i++)
-		if ((char *)base < ranges[i].base + ranges[i].n_bytes && ranges[i].base < (char *)base + n_bytes)
+		if (at < ranges[i].base + ranges[i].n_bytes && ranges[i].base < at + n_bytes)
 			r = ALREADY;
 	for (size_t i = 0; r == 0 && i < N_RANGES; i++)
 		if (!ranges[i].base) {
-			ranges[i].base = base;
+			ranges[i].base = at;
 			ranges[i].n_bytes = n_bytes;
 			break;
 		}
@@ -192,12 +193,12 @@ FAKE int cuMemHostUnregister(void *base)
 	int r = NOT_REGISTERED, is_mapped = 1;
 
 	for (size_t i = 0; i < N_RANGES; i++)
-		if (ranges[i].base == base && base) {
-			char *last = ranges[i].base + ranges[i].n_bytes - 4096;
+		if (base && ranges[i].base == (uintptr_t)base) {
+			char *last = (char *)base + ranges[i].n_bytes - 4096;
 			unsigned char there;
 
 			is_mapped = mincore(base, 4096, &there) == 0 && mincore(last, 4096, &there) == 0;
-			ranges[i].base = NULL;
+			ranges[i].base = 0;
 			ranges[i].n_bytes = 0;
 			r = 0;
 		}
