@@ -16,6 +16,7 @@ import numpy
 import pytest
 
 import ringfeed
+from dropping import Dropping
 from ringfeed import _library
 from scripted_daemon import Daemon, Feed, HungUp, pack
 
@@ -241,24 +242,12 @@ def test_without_numpy(path, monkeypatch):
 
 def test_release_from_another_thread_while_waiting(path):
     feed = Feed(n_slots=2, n_samples=400)
-    with Daemon(path, lambda peer: feed.serve(peer, delay=0.002)), make(path) as loader:
-        queue, done = [], threading.Event()
-
-        def free():
-            while not done.is_set() or queue:
-                if queue:
-                    queue.pop(0)
-                time.sleep(0)
-        thread = threading.Thread(target=free)
-        thread.start()
+    with Daemon(path, lambda peer: feed.serve(peer, delay=0.002)), make(path) as loader, Dropping() as dropping:
         for n, batch in enumerate(loader):
             check_batch(feed, batch, 0, 4 * n)
-            queue.append(batch)
+            dropping.hand(batch)
             del batch
-            while len(queue) > 1:
-                time.sleep(0)
-        done.set()
-        thread.join()
+            dropping.wait(1)
         assert n == 99
 
 
@@ -275,7 +264,7 @@ def test_two_threads(path):
             with pytest.raises(ringfeed.Timeout, match="waited 1 s"):
                 next(iter(loader))
             found.append(True)
-        thread = threading.Thread(target=wait)
+        thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         time.sleep(0.3)
         busy = 0
@@ -289,7 +278,7 @@ def test_two_threads(path):
                 pass
         assert busy == 1
         assert loader.state_dict()["token"] == "0 0"
-        thread.join()
+        thread.join(10)
         assert found
 
 

@@ -4,7 +4,6 @@
 import gc
 import os
 import struct
-import threading
 import time
 
 import pytest
@@ -12,6 +11,7 @@ import torch
 
 import ringfeed
 import ringfeed.torch
+from dropping import Dropping
 from scripted_daemon import Daemon, Feed
 
 
@@ -141,23 +141,11 @@ def test_copy(path):
 
 def test_last_view_dropped_by_another_thread(path):
     feed = Feed(n_slots=2, n_samples=400)
-    with Daemon(path, feed.serve), make(path) as loader:
-        queue, done = [], threading.Event()
-
-        def free():
-            while not done.is_set() or queue:
-                if queue:
-                    queue.pop(0)
-                time.sleep(0)
-        thread = threading.Thread(target=free)
-        thread.start()
+    with Daemon(path, feed.serve), make(path) as loader, Dropping() as dropping:
         for n, batch in enumerate(loader):
-            queue.append(batch["image"][1:])
+            dropping.hand(batch["image"][1:])
             del batch
-            while queue:
-                time.sleep(0)
-        done.set()
-        thread.join()
+            dropping.wait(0)
         assert n == 99
 
 
