@@ -14,13 +14,9 @@ import numpy
 import pytest
 
 import ringfeed
+from client_rules import leaks, path  # noqa: F401 - fixtures
 from ringfeed import _ahead
 from scripted_daemon import Daemon, Feed
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "s"
 
 
 class Event:

@@ -12,12 +12,8 @@ import sys
 import pytest
 
 import ringfeed
+from client_rules import leaks, path  # noqa: F401 - fixtures
 from scripted_daemon import Daemon, Feed
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "s"
 
 
 @pytest.fixture
