@@ -484,7 +484,8 @@ RF_API int rf_batch_return(struct rf_batch *b);
  *
  * Threads: any, at any time: also while another thread is in rf_session_next(), and after
  *          rf_session_close().
- * Blocks:  no; what the socket does not take at once goes out with the next rf_session_next().
+ * Blocks:  no; what the socket does not take at once goes out with the next rf_session_next(). Where the slot
+ *          is pinned and nothing else holds it mapped, the driver unregisters it here.
  * Fork:    the child must not release what its parent borrowed.
  * Since:   0.1
  */

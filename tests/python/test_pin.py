@@ -61,7 +61,7 @@ def make(path, **other):
     return ringfeed.Loader("train", socket=path, **{"reconnect": 0, "pin": True, **other})
 
 
-def test_every_slot_once(path, cuda):
+def test_p24_every_slot_once(path, cuda):
     """Registered whole, page-aligned, for every context, with every page there; unregistered before it is unmapped."""
     feed = Feed(n_slots=4)
     with Daemon(path, feed.serve), make(path) as loader:
@@ -94,21 +94,24 @@ def test_active_primary_context(path, cuda, monkeypatch):
     ("cuInit=999", r"cuInit says an unknown error \(999: no text\)"),
     ("idle", "this process has no CUDA context yet: use the GPU once .*"),
     ("cuMemHostRegister=2", r"slot 1 of 3, 4096 bytes: cuMemHostRegister says CUDA_ERROR_OUT_OF_MEMORY \(2: out of memory\)")))
-def test_not_pinned_and_why(path, cuda, monkeypatch, said, reason):
+def test_p24_not_pinned_and_why(path, cuda, monkeypatch, said, reason):
     """Stated, and never fatal."""
     monkeypatch.setenv("FAKE_CUDA", said)
-    with Daemon(path, Feed().serve), make(path) as loader:
-        assert not loader.pinned
+    with Daemon(path, Feed().serve):
+        with pytest.warns(RuntimeWarning, match="batches of feed 'train' are not pinned: ") as warned:
+            loader = make(path)
+        assert warned[0].message.args[0].endswith(loader.pinned_reason) and not loader.pinned
         assert re.fullmatch(reason, loader.pinned_reason), loader.pinned_reason
         assert repr(loader).endswith(f", not pinned: {loader.pinned_reason}>")
         assert sum(1 for _ in loader) == 5
+        loader.close()
     assert len(cuda.calls("Retain")) == len(cuda.calls("Release")) == 0
 
 
-def test_one_slot_fails(path, cuda, monkeypatch):
+def test_p24_one_slot_fails(path, cuda, monkeypatch):
     """All or none: what was registered before it is undone at once."""
     monkeypatch.setenv("FAKE_CUDA", "cuMemHostRegister=2@2")
-    with Daemon(path, Feed().serve), make(path) as loader:
+    with Daemon(path, Feed().serve), pytest.warns(RuntimeWarning), make(path) as loader:
         assert "slot 2 of 3" in loader.pinned_reason and not loader.pinned
         (base, _, _, first), (_, _, _, second) = cuda.registered()
         assert (first, second) == (0, 2) and cuda.unregistered() == [(base, 0, "mapped")]
@@ -116,7 +119,7 @@ def test_one_slot_fails(path, cuda, monkeypatch):
     assert len(cuda.unregistered()) == 1
 
 
-def test_already_registered_is_fine(path, cuda, monkeypatch):
+def test_p24_already_registered_is_fine(path, cuda, monkeypatch):
     """By somebody else, at the same place: pinned, and no registration outlives the memory."""
     monkeypatch.setenv("FAKE_CUDA", "cuMemHostRegister=712@1")
     with Daemon(path, Feed().serve), make(path) as loader:
@@ -125,7 +128,7 @@ def test_already_registered_is_fine(path, cuda, monkeypatch):
     assert sorted(r[0] for r in cuda.unregistered()) == sorted(r[0] for r in cuda.registered())
 
 
-def test_after_a_lost_daemon(path, cuda):
+def test_p24_after_a_lost_daemon(path, cuda):
     """Old slots are unregistered before they are unmapped, a held one with its last array; the new ones are pinned."""
     feed = Feed(n_samples=40)
 
@@ -218,12 +221,12 @@ def reason_with(path, folder):
                               stdout=subprocess.PIPE).stdout.strip()
 
 
-def test_no_library(path, tmp_path):
+def test_p24_no_library(path, tmp_path):
     (tmp_path / "libcuda.so.1").write_bytes(b"")
     said = reason_with(path, tmp_path)
     assert said.startswith("False the CUDA driver's library cannot be loaded: ") and "file too short" in said
 
 
-def test_library_without_functions(path, tmp_path):
+def test_p24_library_without_functions(path, tmp_path):
     shutil.copy(os.environ["RINGFEED_LIBRARY"], tmp_path / "libcuda.so.1")
     assert reason_with(path, tmp_path) == "False libcuda.so.1 has no cuInit: the CUDA driver is too old"

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
@@ -65,7 +66,7 @@ class Loader(Generic[B]):
     copy              batches are copies of their own, nothing stays lent
     writable          arrays may be written (they are this trainer's alone)
     pin               page-lock the batches' memory for CUDA, where the process has a CUDA context; pinned and
-                      pinned_reason say whether that is so, and why not
+                      pinned_reason say whether that is so, and why not; a RuntimeWarning does, too
     """
 
     _batch_type: Callable[..., Any] = Batch
@@ -106,6 +107,8 @@ class Loader(Generic[B]):
             raise _library.exception(error)
         try:
             self._attach()
+            if pin and not self.pinned:
+                warnings.warn(f"batches of feed {feed!r} are not pinned: {self.pinned_reason}", RuntimeWarning, 2)
         except BaseException:
             self.close()
             raise
