@@ -50,6 +50,7 @@ struct rf_options {
 	int timeout_ms;	    /* longest wait of one call; 0: 60 s */
 	int reconnect_ms;   /* how long a lost daemon is tried (not there yet at open: 5 s at most); 0: once */
 	int is_deferred;    /* 1: rf_session_open() only checks; rf_session_reconnect() attaches */
+	int pin;	    /* 1: page-lock the slots for CUDA, if that can be; rf_session_pinned() says */
 };
 
 /* One field of a batch: a C-contiguous array in the slot. */
@@ -246,6 +247,34 @@ RF_API int rf_session_reconnect(struct rf_session *s, int timeout_ms);
  * Since:   0.1
  */
 RF_API const struct rf_error *rf_session_error(const struct rf_session *s);
+
+/**
+ * Are the slots page-locked for CUDA, and if not, why?
+ *
+ * With `pin` in the options every attach, also one after a lost daemon, registers all slots or none
+ * with libcuda.so.1 for every context of the process; copies out of a batch then overlap with work
+ * on the GPU. It uses the context that is current in the attaching thread, else an active primary
+ * context, and never makes one. Not being able to pin is no failure: this function says so.
+ * Registered memory is unregistered before it is unmapped: at rf_session_close(), after a lost
+ * daemon, or with the release of the last batch that is held beyond those. Before that, wait for
+ * the copies that read from it; and do not release a batch that is still being copied.
+ *
+ * @param s       Open session; used, not taken.
+ * @param text    Filled with why not, as a zero-ended sentence, cut to fit; empty where pinned.
+ *                May be NULL with n_text 0; yours.
+ * @param n_text  Room in text; 600 hold every sentence.
+ *
+ * @return 1             every slot is pinned
+ *         0             none is; text says why
+ *         -ENODATA      a deferred session has not attached yet
+ *         -EOWNERDEAD, -EBADF, -EINVAL  as above
+ *
+ * Threads: any, at any time.
+ * Blocks:  no.
+ * Fork:    the child must not use a session its parent opened; the library makes no CUDA call there.
+ * Since:   0.1
+ */
+RF_API int rf_session_pinned(const struct rf_session *s, char *text, size_t n_text);
 
 /**
  * Batches of the current pass: the length of an iterator that starts now or has started.
@@ -455,7 +484,8 @@ RF_API int rf_batch_return(struct rf_batch *b);
  *
  * Threads: any, at any time: also while another thread is in rf_session_next(), and after
  *          rf_session_close().
- * Blocks:  no; what the socket does not take at once goes out with the next rf_session_next().
+ * Blocks:  no; what the socket does not take at once goes out with the next rf_session_next(). Where the slot
+ *          is pinned and nothing else holds it mapped, the driver unregisters it here.
  * Fork:    the child must not release what its parent borrowed.
  * Since:   0.1
  */

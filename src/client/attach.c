@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "base/fault.h"
-#include "base/memory.h"
 
 enum { BACKOFF_MS_MIN = 20, BACKOFF_MS_MAX = 200 };
 
@@ -41,14 +40,6 @@ int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t
 				    deadline_ns);
 		if (r != 0)
 			return r;
-	}
-}
-
-void session_unmap(struct rf_session *s)
-{
-	for (unsigned i = 0; i < SLOTS_MAX && s->shared.maps[i]; i++) {
-		map_put(s->shared.maps[i]);
-		s->shared.maps[i] = NULL;
 	}
 }
 
@@ -244,40 +235,6 @@ static int on_field(struct rf_session *s, const struct wire_FIELD *m)
 	return 0;
 }
 
-/* A mapping of the slot, or NULL and a reason to end the session with. Takes fd. */
-static struct map *map_slot(int fd, uint64_t n_bytes, const char **ret_fault)
-{
-	struct map *map = calloc(1, sizeof(*map));
-	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS);
-
-	*ret_fault = NULL;
-	if (!map || fstat(fd, &st) < 0)
-		goto out;
-	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size < n_bytes || n_bytes == 0) {
-		*ret_fault = "SLOT with a memory file that is too small";
-		goto out;
-	}
-	if (seals < 0 || !(seals & F_SEAL_SHRINK)) {
-		*ret_fault = "SLOT with a memory file that could shrink";
-		goto out;
-	}
-	/* memory_map rounds up to whole pages, and so does the file's last one. */
-	map->n_bytes = ((size_t)n_bytes + 4095) & ~(size_t)4095;
-	map->base = memory_map(fd, map->n_bytes, PROT_READ | PROT_WRITE);
-	if (!map->base)
-		goto out;
-	map->n_refs = 1;
-	close(fd);
-	return map;
-out:
-	seals = errno;
-	free(map);
-	close(fd);
-	errno = seals;
-	return NULL;
-}
-
 /* Is the feed that came back the one that was lost? Slots may be fewer or more. */
 static bool is_same_layout(const struct feed_layout *a, const struct feed_layout *b)
 {
@@ -336,7 +293,7 @@ static int on_slot(struct rf_session *s, const struct wire_SLOT *m, int fd)
 		close(fd);
 		return end_nonsense(s, "SLOT of another number or size than ATTACHED announced");
 	}
-	map = map_slot(fd, m->n_bytes, &fault);
+	map = map_open(fd, m->n_bytes, &fault);
 	if (!map)
 		return fault ? end_nonsense(s, fault)
 			     : session_end_errno(s, errno ? -errno : -ENOMEM, "mapping a slot");
@@ -349,6 +306,7 @@ static int on_slot(struct rf_session *s, const struct wire_SLOT *m, int fd)
 	if (s->was_attached && !is_same_layout(&s->shared.layout, &s->incoming))
 		return session_end(s, "Refused", "the daemon at %s came back with another layout of feed %s",
 				   s->socket, s->feed);
+	session_pin(s);
 	return finish(s);
 }
 

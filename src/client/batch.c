@@ -36,14 +36,6 @@ int loans_init(struct rf_session *s)
 	return 0;
 }
 
-void map_put(struct map *map)
-{
-	if (!map || --map->n_refs > 0)
-		return;
-	munmap(map->base, map->n_bytes);
-	free(map);
-}
-
 void lease_give_back(struct rf_session *s, uint32_t slot, uint64_t lease)
 {
 	struct wire_RELEASE m = {.lease = lease};

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -94,6 +95,7 @@ static int read_options(struct rf_session *s, const struct rf_options *o, struct
 	s->credit = (uint32_t)o->credit;
 	s->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_MS;
 	s->reconnect_ms = o->reconnect_ms;
+	s->is_pin_wanted = o->pin != 0;
 	r = copy_text(s->feed, sizeof(s->feed), o->feed, "feed's name", why);
 	if (r == 0)
 		r = copy_text(s->shared.token, sizeof(s->shared.token), o->token, "token", why);
@@ -346,6 +348,26 @@ int rf_session_token(const struct rf_session *s, char *text, size_t n_text)
 		memcpy(text, s->shared.token, n + 1);
 	pthread_mutex_unlock(lock);
 	return r < 0 ? r : (int)n;
+}
+
+int rf_session_pinned(const struct rf_session *s, char *text, size_t n_text)
+{
+	struct rf_session *own = (struct rf_session *)s;
+	int r = check(s);
+
+	if (r == 0 && !text && n_text > 0)
+		r = -EINVAL;
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&own->shared.lock);
+	if (s->shared.layout.n_slots == 0)
+		r = -ENODATA;
+	else
+		r = s->shared.is_pinned;
+	if (n_text > 0)
+		snprintf(text, n_text, "%s", r == 0 ? s->shared.not_pinned.text : "");
+	pthread_mutex_unlock(&own->shared.lock);
+	return r;
 }
 
 const struct rf_error *rf_session_error(const struct rf_session *s)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * What a session is made of, for session.c (calls), attach.c (the way to the daemon) and batch.c (loans).
+ * What a session is made of, for session.c (calls), attach.c (the way to the daemon), map.c (slots) and
+ * batch.c (loans).
  *
  * One thread at a time is inside a call on a session (busy says so). Only rf_batch_… and the accessors
  * come from any thread; what they touch lies in `shared` under its lock. fd, maps, connection and the loans
@@ -19,6 +20,7 @@
 #include "base/pipeline.h"
 #include "client/connection.h"
 #include "client/environment.h"
+#include "client/pin.h"
 #include "ringfeed/ringfeed.h"
 
 #define SESSION_MAGIC 0x73667266u /* "rfrs" */
@@ -45,7 +47,8 @@ enum session_state {
 struct map {
 	void *base;
 	size_t n_bytes;
-	unsigned n_refs; /* under the session's lock */
+	unsigned n_refs;  /* under the session's lock */
+	struct pin *pin; /* what it is registered with, or NULL; one reference */
 };
 
 enum loan_state { LOAN_FREE, LOAN_LENT, LOAN_RETURNED };
@@ -89,6 +92,7 @@ struct rf_session {
 	char socket[SOCKET_MAX];
 	uint32_t credit;
 	int timeout_ms, reconnect_ms;
+	bool is_pin_wanted;
 	struct rf_error error;
 
 	enum session_state state;
@@ -126,6 +130,8 @@ struct rf_session {
 		char token[TOKEN_BYTES];
 		uint64_t n_samples, n_batches, n_returned, epoch;
 		int64_t wait_ns;
+		bool is_pinned; /* every slot; else not_pinned says why */
+		struct reason not_pinned;
 	} shared;
 };
 
@@ -147,6 +153,8 @@ void error_set(struct rf_error *e, const char *name, const char *format, va_list
 int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t deadline_ns);
 /* Drops what the session itself keeps mapped; caller holds the lock. */
 void session_unmap(struct rf_session *s);
+/* Every slot came: pins them if the caller wants that, and notes why not. */
+void session_pin(struct rf_session *s);
 /* The connection is gone: forget it and what the session itself keeps mapped. */
 void session_drop(struct rf_session *s);
 /* The same, and look for the daemon again as long as reconnect_ms allows: 0, or the session is over. */
@@ -163,6 +171,8 @@ int loan_take(struct rf_session *s, const struct wire_BATCH *m, struct rf_batch 
 void lease_give_back(struct rf_session *s, uint32_t slot, uint64_t lease);
 /* Sends what is pending; caller holds the lock. */
 void leases_flush(struct rf_session *s);
+/* A mapping of the slot, or NULL and a reason to end the session with, or errno. Takes fd. */
+struct map *map_open(int fd, uint64_t n_bytes, const char **ret_fault);
 /* Drops one reference; caller holds the lock. */
 void map_put(struct map *map);
 /* Frees the session's memory; nothing of it is mapped or lent any more. */

@@ -70,3 +70,9 @@ def test_installed(tmp_path):
                           env={**os.environ, "LD_LIBRARY_PATH": str(next(root.rglob("libringfeed.so.0")).parent)})
     version = subprocess.run(["pkg-config", "--modversion", "ringfeed"], check=True, env=env, capture_output=True, text=True)
     assert said.stdout == version.stdout
+
+
+def test_every_module_is_installed():
+    folder = ROOT / "src/python"
+    listed = set(re.findall(r"'ringfeed/([\w.]+)'", (folder / "meson.build").read_text()))
+    assert listed == {path.name for path in (folder / "ringfeed").iterdir() if path.is_file()}

@@ -4,7 +4,6 @@
 import gc
 import os
 import struct
-import threading
 import time
 
 import pytest
@@ -12,6 +11,7 @@ import torch
 
 import ringfeed
 import ringfeed.torch
+from dropping import Dropping
 from scripted_daemon import Daemon, Feed
 
 
@@ -141,24 +141,130 @@ def test_copy(path):
 
 def test_last_view_dropped_by_another_thread(path):
     feed = Feed(n_slots=2, n_samples=400)
-    with Daemon(path, feed.serve), make(path) as loader:
-        queue, done = [], threading.Event()
-
-        def free():
-            while not done.is_set() or queue:
-                if queue:
-                    queue.pop(0)
-                time.sleep(0)
-        thread = threading.Thread(target=free)
-        thread.start()
+    with Daemon(path, feed.serve), make(path) as loader, Dropping() as dropping:
         for n, batch in enumerate(loader):
-            queue.append(batch["image"][1:])
+            dropping.hand(batch["image"][1:])
             del batch
-            while queue:
-                time.sleep(0)
-        done.set()
-        thread.join()
+            dropping.wait(0)
         assert n == 99
+
+
+def test_device_batch(path):
+    """A copy of its own, here to the CPU: the fields' tensors lie in one piece of memory, the rest is as it was."""
+    feed = Feed()
+    with Daemon(path, feed.serve), make(path, device="cpu") as loader:
+        kept = []
+        for n, batch in enumerate(loader):
+            lent = {name: batch[name].data_ptr() for name in batch}
+            kept.append(ringfeed.torch.DeviceBatch(batch, torch.device("cpu")))
+            assert all(kept[-1][name].data_ptr() != lent[name] for name in batch)
+            assert kept[-1].epoch == 0 and kept[-1].step == n and kept[-1].waits == batch.waits
+            batch.release()
+        for n, batch in enumerate(kept):
+            check_batch(feed, batch, 0, 4 * n)
+            assert len({batch[name].untyped_storage().data_ptr() for name in batch}) == 1
+            batch.release()
+            assert f"step {n}, 4 rows" in repr(batch)
+
+
+def test_device_batch_in_registered_pieces(path, monkeypatch):
+    """No copy crosses from one registration into the next."""
+    monkeypatch.setattr(ringfeed.torch, "_REGISTERED", 64)
+    feed, copied = Feed(), []
+    whole = torch.frombuffer
+
+    def frombuffer(buffer, **how):
+        copied.append((how["offset"], how["count"]))
+        return whole(buffer, **how)
+    with Daemon(path, feed.serve), make(path) as loader:
+        lent = next(iter(loader))
+        list(map(lent.__getitem__, lent)), lent.index, lent.position, lent.valid
+        monkeypatch.setattr(torch, "frombuffer", frombuffer)
+        batch = ringfeed.torch.DeviceBatch(lent, torch.device("cpu"))
+        monkeypatch.undo()
+        check_batch(feed, batch, 0, 0)
+        assert len(copied) > 3 and all(at // 64 == (at + n - 1) // 64 for at, n in copied)
+        del lent
+
+
+def test_text_on_a_device(path):
+    feed = Captions()
+    with Daemon(path, feed.serve), make(path) as loader:
+        texts = ringfeed.torch.DeviceBatch(next(iter(loader)), torch.device("cpu"))["caption"]
+        assert len(texts) == 4 and texts.values.shape == (4, 18) and texts.lengths.tolist() == [0, 3, 6, 9]
+        assert list(texts) == ["", "€", "€€", "€€€"] and texts[-1] == "€€€" and texts[1:3] == ["€", "€€"]
+        with pytest.raises(IndexError):
+            texts[4]
+
+
+@pytest.mark.filterwarnings("ignore:batches of feed")
+def test_order_on_a_gpu(path, monkeypatch):
+    """Copies and events on the loader's own stream; the stream that is current at next() waits, and keeps the memory."""
+    said = []
+
+    class Stream:
+        def __init__(self, name="current"):
+            self.name = name
+
+        def wait_event(self, event):
+            said.append(("wait", self.name, event.n))
+
+        def __enter__(self):
+            said.append(("enter", self.name))
+
+        def __exit__(self, *_):
+            said.append(("leave", self.name))
+
+    class Event:
+        n = 0
+
+        def __init__(self):
+            Event.n += 1
+            self.n = Event.n
+
+        def record(self, stream):
+            said.append(("record", stream.name, self.n))
+
+        def query(self):
+            return True
+
+        def synchronize(self):
+            pass
+    copied = torch.Tensor.copy_
+    monkeypatch.setattr(ringfeed.torch, "_gpu", lambda asked: torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "device", lambda device: Stream("device"))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: said.append(("context",)))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("own"))
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
+    monkeypatch.setattr(torch.Tensor, "copy_", lambda to, of, non_blocking=False: (
+        said.append(("copy", non_blocking)), copied(to, of))[1])
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: said.append(("keep", stream.name)))
+    feed = Feed(n_samples=4, n_slots=2)
+    with Daemon(path, feed.serve), make(path, device="cuda") as loader:
+        assert said == [("enter", "device"), ("context",), ("leave", "device")]
+        del said[:]
+        assert "pinned" in repr(loader)  # it was asked for
+        batches = list(loader)
+    check_batch(feed, batches[0], 0, 0)
+    assert said == [("enter", "own"), ("copy", True), ("record", "own", 1), ("leave", "own"), ("wait", "current", 1),
+                    ("keep", "current")] and len(batches) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_device_without_a_gpu(path):
+    with pytest.raises(ringfeed.BadConfig, match="device='cuda': this torch .* (was built without CUDA|finds no GPU)"):
+        make(path, device="cuda")
+    with pytest.raises(ringfeed.BadConfig, match="device=1: this torch"):
+        make(path, device=1)
+    with pytest.raises(ringfeed.BadConfig, match="can stay on the cpu or go to cuda"):
+        make(path, device="meta")
+    with pytest.raises(ringfeed.BadConfig, match="device='gpu': "):
+        make(path, device="gpu")
+    with Daemon(path, Feed().serve), make(path, device=torch.device("cpu")) as loader:
+        assert loader.pinned_reason == "pinning was not asked for"
+        assert next(iter(loader))["label"].tolist() == [0, 1, 2, 3]
 
 
 def test_cpu_per_batch(path):

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
@@ -20,7 +21,7 @@ _SLICE_MS = 100  # how long Python waits inside the library before it looks for 
 _STATE_VERSION = 1
 
 _lib = _library.lib
-_next_view, _read_view = _lib.rf_session_next_view, _library.VIEW.unpack
+next_view, _read_view = _lib.rf_session_next_view, _library.VIEW.unpack
 B = TypeVar("B", bound=Batch)
 _Path = Union["os.PathLike[str]", str]
 
@@ -64,6 +65,8 @@ class Loader(Generic[B]):
     credit            most batches lent at once; None: as many as the daemon has slots for this trainer
     copy              batches are copies of their own, nothing stays lent
     writable          arrays may be written (they are this trainer's alone)
+    pin               page-lock the batches' memory for CUDA, where the process has a CUDA context; pinned and
+                      pinned_reason say whether that is so, and why not; a RuntimeWarning does, too
     """
 
     _batch_type: Callable[..., Any] = Batch
@@ -72,13 +75,15 @@ class Loader(Generic[B]):
                  rank: Optional[int] = None, world_size: Optional[int] = None,
                  local_world_size: Optional[int] = None, group: Optional[str] = None,
                  state: Optional[dict[str, Any]] = None, timeout: float = 60.0, reconnect: float = 30.0,
-                 credit: Optional[int] = None, copy: bool = False, writable: bool = False):
+                 credit: Optional[int] = None, copy: bool = False, writable: bool = False,
+                 pin: bool = False):
         self._session = ctypes.c_void_p()
         self._feed = feed
         self._timeout = timeout
         self._first_slice = _SLICE_MS if timeout > 0 else 0
         self._copy = copy
         self._writable = writable
+        self._pin = pin
         self._pid = os.getpid()
         self._pass = 0  # counts iterators, so that an older one knows
         self._handle = ctypes.c_void_p()
@@ -96,11 +101,14 @@ class Loader(Generic[B]):
         options.credit = credit or 0
         options.timeout_ms = max(1, int(timeout * 1000))
         options.reconnect_ms = int(reconnect * 1000)
+        options.pin = int(pin)
         error = _library.Error()
         if _lib.rf_session_open(options, self._session, error) < 0:
             raise _library.exception(error)
         try:
             self._attach()
+            if pin and not self.pinned:
+                warnings.warn(f"batches of feed {feed!r} are not pinned: {self.pinned_reason}", RuntimeWarning, 2)
         except BaseException:
             self.close()
             raise
@@ -161,22 +169,32 @@ class Loader(Generic[B]):
         _library.raise_session(self._session, code)
 
     def _next(self) -> Optional[B]:
-        """The next batch, or None at the end of the epoch."""
+        """What an iterator returns next; None: the epoch is over."""
+        return self._take()
+
+    def _take(self) -> Optional[B]:
+        """The next batch that the daemon lends, or None at the end of the epoch."""
         handle, view = self._outputs
-        code = _next_view(self._session, self._first_slice, handle, view)
+        code = next_view(self._session, self._first_slice, handle, view)
         if code == -errno.ETIMEDOUT or code == -errno.ECONNRESET:
-            code = self._wait(lambda ms: _next_view(self._session, ms, handle, view))
+            code = self._wait(lambda ms: next_view(self._session, ms, handle, view))
         if code == 0:
-            return self._batch_type(self._layout, self._handle.value, _read_view(self._view), self._writable,
-                                    self._copy)
+            return self._lent()
         if code == -errno.ENODATA:
             return None
         self._check(code)
         return None
 
+    def _lent(self) -> B:
+        return self._batch_type(self._layout, self._handle.value, _read_view(self._view), self._writable, self._copy)
+
+    def _turn(self) -> None:
+        """Iterators made before now are out of date."""
+        self._pass += 1
+
     def __iter__(self) -> Iterator[B]:
         """One epoch: the rest of this one where nothing of it was asked for yet, else the whole next one."""
-        self._pass += 1
+        self._turn()
         if self._number(_lib.rf_session_n_returned) > 0:
             self._seek_epoch(self.epoch + 1)
         return _Pass(self, self._pass)
@@ -210,6 +228,18 @@ class Loader(Generic[B]):
         """Seconds spent waiting for batches so far."""
         return self._number(_lib.rf_session_wait_ns) / 1e9
 
+    @property
+    def pinned(self) -> bool:
+        """Is every batch page-locked for CUDA?"""
+        return self._number(lambda session: _lib.rf_session_pinned(session, None, 0)) == 1
+
+    @property
+    def pinned_reason(self) -> str:
+        """Why the batches are not page-locked; empty where they are."""
+        text = ctypes.create_string_buffer(600)
+        self._number(lambda session: _lib.rf_session_pinned(session, text, len(text)))
+        return text.value.decode(errors="replace")
+
     def _seek_epoch(self, epoch: int) -> None:
         session = self._session
         self._check(self._wait(lambda ms: _lib.rf_session_set_epoch(session, epoch, ms)))
@@ -218,19 +248,22 @@ class Loader(Generic[B]):
         """Go on at the start of that epoch, unless a state of it was just loaded or it is next anyway."""
         if not 0 <= epoch < 1 << 63:
             raise _errors.BadConfig(f"epoch {epoch}: 0 to {(1 << 63) - 1} is wanted")
-        self._pass += 1
+        self._turn()
         self._seek_epoch(epoch)
+
+    def _token(self) -> bytes:
+        text = ctypes.create_string_buffer(520)
+        self._check(_lib.rf_session_token(self._session, text, len(text)))
+        return text.value
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run is: after the last batch that was returned."""
-        text = ctypes.create_string_buffer(520)
-        self._check(_lib.rf_session_token(self._session, text, len(text)))
-        return {"version": _STATE_VERSION, "token": text.value.decode()}
+        return {"version": _STATE_VERSION, "token": self._token().decode()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where state_dict() was called."""
         token, session = _token_of(state), self._session
-        self._pass += 1
+        self._turn()
         self._check(self._wait(lambda ms: _lib.rf_session_load_token(session, token, ms)))
 
     def close(self) -> None:
@@ -258,7 +291,15 @@ class Loader(Generic[B]):
             "process that trains, after it has started")
 
     def __repr__(self) -> str:
-        return f"<ringfeed loader of feed {self._feed!r}{'' if self._session else ', closed'}>"
+        return f"<ringfeed loader of feed {self._feed!r}{self._condition()}>"
+
+    def _condition(self) -> str:
+        if not self._session:
+            return ", closed"
+        if not self._pin or os.getpid() != self._pid:
+            return ""
+        reason = self.pinned_reason
+        return f", not pinned: {reason}" if reason else ", pinned"
 
 
 class _Pass(Iterator[B]):

@@ -76,6 +76,8 @@ static void deferred(void **state)
 	assert_null(rf_session_field_name(s, 0));
 	assert_int_equal(rf_session_token(s, token, 1), -ENOSPC);
 	assert_int_equal(rf_session_token(s, token, sizeof(token)), 1);
+	assert_int_equal(rf_session_pinned(s, token, sizeof(token)), -ENODATA);
+	assert_int_equal(rf_session_pinned(s, NULL, 1), -EINVAL);
 	assert_int_equal(rf_session_next(s, -2, &b), -EINVAL);
 	assert_int_equal(rf_session_next(s, 0, NULL), -EINVAL);
 	assert_int_equal(rf_session_set_epoch(s, (uint64_t)1 << 63, 0), -EINVAL);
@@ -95,6 +97,7 @@ static void nothing_at_all(void **state)
 	assert_null(rf_session_close(NULL));
 	assert_string_equal(rf_session_error(NULL)->name, "BadConfig");
 	assert_int_equal(rf_session_epoch(NULL), -EINVAL);
+	assert_int_equal(rf_session_pinned(NULL, NULL, 0), -EINVAL);
 	assert_string_equal(rf_version(), "0.1.0");
 	rf_free(NULL);
 }
