@@ -173,13 +173,15 @@ def lives_on(folder):
 
 def next_start_sweeps(folder):
     """A daemon killed with no trainer left cannot clean up; the next start of any private daemon does."""
-    config, job = make_config(folder), f"swept-{os.getpid()}"
-    daemon, _ = quiet_epoch(config, job)
-    os.kill(daemon["pid"], signal.SIGKILL)
-    assert left_over(daemon)
+    config, job, daemons = make_config(folder), f"swept-{os.getpid()}", []
+    for run in range(RUNS):
+        daemon, _ = quiet_epoch(config, f"{job}-{run}")
+        os.kill(daemon["pid"], signal.SIGKILL)
+        assert left_over(daemon)
+        daemons.append(daemon)
     time.sleep(6)
     other, _ = quiet_epoch(config, job + "-other")
-    assert not left_over(daemon), left_over(daemon)
+    assert not any(left_over(d) for d in daemons), [left_over(d) for d in daemons]
     assert_gone([other], time.monotonic())
 
 
