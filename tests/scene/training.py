@@ -108,7 +108,7 @@ DISTRIBUTED = """
     dist.init_process_group("gloo")
     model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3 * 64 * 64, 10))
     seen = []
-    with Loader("train") as loader:
+    with Loader("train", config=os.environ.get("SCENE_CONFIG")) as loader:
         for batch in loader:
             loss = torch.nn.functional.cross_entropy(model(batch["image"].flatten(1)), batch["label"] % 10)
             loss.backward()
@@ -119,6 +119,15 @@ DISTRIBUTED = """
 """
 
 
+def torchrun(python, folder, daemon, **more):
+    run_program([python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+                 write_program(folder, "ddp.py", DISTRIBUTED), folder], daemon, OMP_NUM_THREADS="1",
+                GLOO_SOCKET_IFNAME="lo", **more)
+    ranks = [json.loads((folder / f"rank{r}.json").read_text()) for r in range(2)]
+    assert len(ranks[0]) == len(ranks[1]) == N // 2
+    assert sorted(ranks[0] + ranks[1]) == list(range(N))
+
+
 def torchrun_two_ranks(folder):
     python = torch_python()
     if not python:
@@ -126,12 +135,21 @@ def torchrun_two_ranks(folder):
         return
     feed = photo_feed(folder, batch={"size": 15, "last": "drop"})
     with scene.Daemon(scene.write_config(folder, {"train": feed})) as daemon:
-        run_program([python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-                     write_program(folder, "ddp.py", DISTRIBUTED), folder], daemon, OMP_NUM_THREADS="1",
-                    GLOO_SOCKET_IFNAME="lo")
-    ranks = [json.loads((folder / f"rank{r}.json").read_text()) for r in range(2)]
-    assert len(ranks[0]) == len(ranks[1]) == N // 2
-    assert sorted(ranks[0] + ranks[1]) == list(range(N))
+        torchrun(python, folder, daemon)
+
+
+def torchrun_private_daemon(folder):
+    """No daemon is there: the first of the two ranks starts one, and both find it."""
+    python = torch_python()
+    if not python:
+        print("skipped torchrun_private_daemon: no torch (RINGFEED_TORCH_PYTHON)")
+        return
+    feed = photo_feed(folder, batch={"size": 15, "last": "drop"})
+    config = scene.write_config(folder, {"train": feed})
+    runtime = folder / "runtime"
+    runtime.mkdir(mode=0o700)
+    torchrun(python, folder, None, SCENE_CONFIG=str(config), RINGFEED_COMMAND=scene.BINARY, XDG_RUNTIME_DIR=str(runtime))
+    scene.wait_until(lambda: not list(runtime.glob("*")), 15)
 
 
 C_TRAINER = r"""
@@ -414,4 +432,5 @@ def trainer_cpu(folder):
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
     scene.main([closing_gives_back, trainer_cpu, trainer_in_c, forked_and_spawned, ctrl_c, ringfeed_run,
-                run_interrupted, plain_torch, torchrun_two_ranks])
+                run_interrupted, plain_torch, torchrun_two_ranks,
+                torchrun_private_daemon])
