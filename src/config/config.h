@@ -40,6 +40,7 @@ struct config_daemon {
 	char *index_cache; /* folder, or NULL */
 	int log_level;	   /* enum log_level */
 	uint32_t nice;	   /* of the workers */
+	char metrics[128]; /* HOST:PORT, "": off */
 	uint64_t cpus[CPUS_MAX / 64]; /* a bit each; none: those that the daemon was started on */
 };
 

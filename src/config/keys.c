@@ -210,6 +210,8 @@ static const char *type_noun(const struct key *k)
 		return "[least, greatest], two numbers";
 	case KEY_CHANNELS:
 		return "a number or a list of three";
+	case KEY_ADDRESS:
+		return "HOST:PORT, an IPv6 address in brackets, the port from 0 (any) to 65535";
 	case KEY_CPUS:
 		return "numbers of CPUs and ranges of them, as 0-3,8, below 1024";
 	default:

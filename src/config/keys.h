@@ -47,6 +47,7 @@ enum key_type {
 	KEY_SHAPE,	/* a list of whole numbers; fills n_dims and dims of struct field */
 	KEY_PAIR,	/* two reals, the second not the smaller */
 	KEY_CHANNELS,	/* three reals, or one for all */
+	KEY_ADDRESS,	/* HOST:PORT or [IPV6]:PORT */
 	KEY_CPUS,	/* "0-3,8"; fills a bitmap of CPUS_MAX */
 };
 

@@ -188,6 +188,29 @@ static void read_cpus(struct report *r, const struct key *k, const struct node *
 		memcpy(member, bits, sizeof(bits));
 }
 
+/* Its form alone; whether there is such a host is seen when it is used. */
+static bool is_address(const char *text, size_t most)
+{
+	static const char digits[] = "0123456789";
+	const char *colon = strrchr(text, ':');
+	size_t n_host = colon ? (size_t)(colon - text) : 0, n_port = colon ? strspn(colon + 1, digits) : 0;
+
+	if (n_host == 0 || n_port == 0 || n_port > 5 || colon[1 + n_port] || strlen(text) >= most ||
+	    strtoul(colon + 1, NULL, 10) > 65535)
+		return false;
+	if (*text == '[')
+		return n_host > 2 && strspn(text + 1, "0123456789abcdefABCDEF:.") == n_host - 2 && colon[-1] == ']';
+	return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_") == n_host;
+}
+
+static void read_address(struct report *r, const struct key *k, const struct node *n, char *member)
+{
+	if (n->kind != NODE_SCALAR || !is_address(n->text, k->width))
+		wrong(r, k, n);
+	else
+		memcpy(member, n->text, strlen(n->text) + 1);
+}
+
 static void read_flag(struct report *r, const struct key *k, const struct node *n, void *member)
 {
 	bool is_true = n->kind == NODE_SCALAR && n->is_plain && strcmp(n->text, "true") == 0;
@@ -554,6 +577,9 @@ void value_read(struct report *r, const struct key *k, const struct node *n, voi
 	case KEY_PAIR:
 	case KEY_CHANNELS:
 		read_reals(r, k, n, member);
+		break;
+	case KEY_ADDRESS:
+		read_address(r, k, n, member);
 		break;
 	case KEY_CPUS:
 		read_cpus(r, k, n, member);

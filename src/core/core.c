@@ -337,8 +337,10 @@ static void account(struct core *c, uint64_t now_ns)
 
 		if (!s->is_used)
 			continue;
-		if (s->wait >= 0)
+		if (s->wait >= 0) {
 			s->waits_ns[s->wait] += passed;
+			c->feeds[s->feed].waits_ns[s->wait] += passed;
+		}
 		s->wait = wait_now(c, s);
 	}
 	if (now_ns > c->now_ns)

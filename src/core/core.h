@@ -155,6 +155,7 @@ struct core_action {
 			uint64_t epoch_after, position_after, bad; /* the token's */
 			uint64_t n_batches;	       /* CORE_EPOCH_END: of the next epoch */
 			uint64_t waits_ns[CORE_WAITS]; /* since the last one */
+			uint64_t opened_ns, staged_ns, ready_ns; /* when its rows were drawn, read, made */
 		} lend;
 		struct {
 			enum core_failure failure;
@@ -191,6 +192,7 @@ struct core_stream_view {
 	uint64_t n_lent, n_held;
 	uint64_t n_due, n_good, n_bad, n_padded; /* positions lent so far: due = good + bad */
 	uint64_t waits_ns[CORE_WAITS];
+	int wait; /* enum core_wait now; -1: none */
 	uint32_t n_quarantined;
 };
 
@@ -198,6 +200,8 @@ struct core_feed_view {
 	struct core_slots slots;
 	uint64_t causes[CAUSE_COUNT]; /* bad samples lent, by cause */
 	uint64_t n_warnings;	      /* of libjpeg */
+	uint64_t n_batches, n_due, n_good, n_bad, n_padded; /* lent to anyone: due = good + bad */
+	uint64_t waits_ns[CORE_WAITS]; /* of all its streams, the ended ones too */
 };
 
 struct core_totals {

@@ -69,6 +69,7 @@ struct request {
 struct slot {
 	uint64_t lease, epoch, step;
 	uint64_t epoch_after, position_after;
+	uint64_t opened_ns, staged_ns, ready_ns; /* staged: the last of its rows so far */
 	uint32_t causes[CAUSE_COUNT];
 	uint32_t feed, stream; /* stream NONE: in the pool */
 	uint32_t n_rows, n_filled, n_tasked, n_padded;
@@ -114,6 +115,8 @@ struct feed_state {
 	uint32_t first_slot;
 	uint64_t ns_per_sample; /* moving average */
 	uint64_t causes[CAUSE_COUNT], n_warnings;
+	uint64_t n_batches, n_due, n_bad, n_padded; /* lent to anyone, ever */
+	uint64_t waits_ns[CORE_WAITS];
 };
 
 struct hand {

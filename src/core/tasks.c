@@ -194,8 +194,10 @@ static void row_done(struct core *c, uint32_t job)
 	if (c->jobs[job].own_cause != CAUSE_none)
 		slot->causes[c->jobs[job].own_cause]++;
 	job_free(c, job);
-	if (++slot->n_filled == slot->n_rows)
+	if (++slot->n_filled == slot->n_rows) {
 		slot->state = SLOT_READY;
+		slot->ready_ns = c->now_ns;
+	}
 }
 
 static void settle_sample(struct core *c, uint32_t job, const struct answer_sample *said)

@@ -18,8 +18,10 @@
 #include "order/token.h"
 #include "serve/dataset.h"
 #include "serve/files.h"
+#include "serve/latency.h"
 #include "serve/planning.h"
 #include "serve/serve.h"
+#include "serve/trend.h"
 #include "wire.h"
 #include "worker/parent.h"
 
@@ -33,10 +35,12 @@ enum {
 	IDLE_MAX = 32,	       /* connections of one process without a session */
 	SILENCE_S = 10,        /* how long a connection may take to attach or ask for the status */
 	CHILDREN_SHOWN = 8,    /* processes named that keep a slot quarantined */
+	SEEN_BAD_MAX = 8,      /* bad samples that the status names */
 };
 
 /* What an epoll event is about: kind in the upper half, number in the lower. */
-enum watch { WATCH_LISTEN, WATCH_SIGNAL, WATCH_READS, WATCH_PARENT, WATCH_WORKER, WATCH_CLIENT, WATCH_EXIT };
+enum watch { WATCH_LISTEN, WATCH_SIGNAL, WATCH_READS, WATCH_PARENT, WATCH_WORKER, WATCH_CLIENT, WATCH_EXIT,
+	     WATCH_WEB };
 
 struct served_feed {
 	const struct config_feed *config;
@@ -57,8 +61,17 @@ struct helper {
 };
 
 struct flying_read {
+	uint64_t begun_ns;
 	uint32_t feed, shard;
 	int fd;
+};
+
+struct seen_bad {
+	uint64_t seen_ns, offset;
+	const char *shard;
+	uint32_t feed;
+	enum cause cause;
+	char key[128], detail[TASK_DETAIL_MAX];
 };
 
 struct failed_read {
@@ -114,6 +127,13 @@ struct daemon {
 	uint64_t idle_ns, used_ns; /* how long it waits without clients; when it last had one */
 	int ledger;
 	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
+	struct seen_bad seen_bad[SEEN_BAD_MAX];
+	unsigned n_seen_bad; /* ever */
+	struct trend trend;
+	struct latency read_latency;
+	struct web *web; /* NULL: daemon.metrics is not set */
+	uint64_t workers_cpu_ns; /* when last looked at */
+	unsigned n_cpus;	 /* that workers may run on */
 	bool is_ending, has_failed;
 	bool is_deaf; /* the listener is unwatched until a descriptor is free */
 };
@@ -129,6 +149,8 @@ int daemon_watch(struct daemon *d, int fd, uint32_t events, enum watch what, uin
 int daemon_loop(struct daemon *d);
 /* Carries out the core's actions; after every event. */
 void daemon_act(struct daemon *d);
+/* Books all waits up to now, as a look at them wants. */
+void daemon_glance(struct daemon *d);
 
 /* workers.c */
 void workers_spawn(struct daemon *d, unsigned worker);

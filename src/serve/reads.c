@@ -35,6 +35,7 @@ void reads_start(struct daemon *d, const struct core_action *a)
 	d->reads[a->read.request].feed = a->read.feed;
 	d->reads[a->read.request].shard = a->read.shard;
 	d->reads[a->read.request].fd = request.fd;
+	d->reads[a->read.request].begun_ns = d->now_ns;
 	d->n_flying++;
 	io_engine_submit(d->engine, &request);
 }
@@ -62,6 +63,7 @@ void reads_reap(struct daemon *d)
 			bool is_changed = files_put(d->files, d->reads[request].fd, samples,
 						    d->reads[request].shard);
 
+			latency_add(&d->read_latency, d->now_ns - d->reads[request].begun_ns);
 			done(d, request, list[i].n_bytes, is_changed && list[i].n_bytes >= 0);
 		}
 	} while (n == BATCH);
