@@ -164,7 +164,8 @@ struct core {
 	uint32_t starved; /* a job with a slot that found no room, or NONE */
 	struct list alone, large; /* jobs that go to a worker by themselves */
 	uint32_t large_worker; /* who has the large scratch, or NONE */
-	uint32_t turn;	       /* stream whose turn it is */
+	uint32_t turn;	       /* stream whose turn it is, to be lent to and read for */
+	uint32_t task_turn;    /* … to get a worker; it moves with every task */
 	struct core_totals totals;
 	bool is_dirty; /* there may be work to start */
 };

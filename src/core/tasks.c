@@ -82,7 +82,7 @@ static uint32_t batch_to_do(const struct core *c, const struct stream *s)
 static bool give_batch(struct core *c, uint32_t worker)
 {
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
-		uint32_t s = (c->turn + i) % c->spec.n_streams, slot, n;
+		uint32_t s = (c->task_turn + i) % c->spec.n_streams, slot, n;
 		struct hand *h;
 
 		if (!is_live(&c->streams[s]))
@@ -95,7 +95,7 @@ static bool give_batch(struct core *c, uint32_t worker)
 		while (n-- && c->slots[slot].staged.head != NONE)
 			hand_add(c, h, job_pop(c, &c->slots[slot].staged));
 		hand_out(c, worker, h);
-		c->turn = s + 1; /* streams take turns */
+		c->task_turn = s + 1; /* streams take turns */
 		return true;
 	}
 	return false;
