@@ -3,6 +3,7 @@
 /* status: the state of a running daemon, for people or as the JSON it sent. */
 #include "main/command.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <ringfeed/ringfeed.h>
 #include <string.h>
@@ -86,6 +87,29 @@ static void print_text(const json_t *all)
 		print_feed(feed);
 }
 
+static int save_trace(const struct options *options)
+{
+	bool is_stdout = strcmp(options->trace, "-") == 0;
+	struct rf_error error = {.text = ""};
+	FILE *file;
+	char *json;
+	bool is_written;
+
+	if (rf_trace(options->socket, PATIENCE_MS, &json, &error) < 0) {
+		fprintf(stderr, "ringfeed: %s: %s\n", error.name, error.text);
+		return STATUS_FAILED;
+	}
+	file = is_stdout ? stdout : fopen(options->trace, "we");
+	is_written = file && fputs(json, file) >= 0;
+	if (file && !is_stdout)
+		is_written = fclose(file) == 0 && is_written;
+	rf_free(json);
+	if (is_written)
+		return STATUS_DONE;
+	fprintf(stderr, "ringfeed: %s: %s\n", options->trace, strerror(errno));
+	return STATUS_FAILED;
+}
+
 int cmd_status(int argc, char **argv)
 {
 	struct rf_error error = {.text = ""};
@@ -96,6 +120,8 @@ int cmd_status(int argc, char **argv)
 
 	if (!options_parse(argc, argv, &options, &status))
 		return status;
+	if (options.trace)
+		return save_trace(&options);
 	r = rf_status(options.socket, PATIENCE_MS, &json, &error);
 	if (r < 0) {
 		fprintf(stderr, "ringfeed: %s: %s\n", error.name, error.text);

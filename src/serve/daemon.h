@@ -21,6 +21,7 @@
 #include "serve/latency.h"
 #include "serve/planning.h"
 #include "serve/serve.h"
+#include "serve/trace.h"
 #include "serve/trend.h"
 #include "wire.h"
 #include "worker/parent.h"
@@ -57,12 +58,15 @@ struct helper {
 	pid_t pid;
 	uint64_t respawn_ns; /* when to start the next one; 0: not due */
 	unsigned n_quick_deaths;
+	struct trace_work hands[CORE_HAND]; /* tasks it has, oldest first */
+	unsigned n_hands;
+	uint64_t answered_ns;
 	bool is_up;
 };
 
 struct flying_read {
-	uint64_t begun_ns;
-	uint32_t feed, shard;
+	uint64_t begun_ns, offset;
+	uint32_t feed, shard, n_bytes;
 	int fd;
 };
 
@@ -131,6 +135,7 @@ struct daemon {
 	unsigned n_seen_bad; /* ever */
 	struct trend trend;
 	struct latency read_latency;
+	struct trace trace;
 	struct web *web; /* NULL: daemon.metrics is not set */
 	uint64_t workers_cpu_ns; /* when last looked at */
 	unsigned n_cpus;	 /* that workers may run on */

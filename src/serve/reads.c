@@ -36,6 +36,8 @@ void reads_start(struct daemon *d, const struct core_action *a)
 	d->reads[a->read.request].shard = a->read.shard;
 	d->reads[a->read.request].fd = request.fd;
 	d->reads[a->read.request].begun_ns = d->now_ns;
+	d->reads[a->read.request].offset = a->read.offset;
+	d->reads[a->read.request].n_bytes = a->read.n_bytes;
 	d->n_flying++;
 	io_engine_submit(d->engine, &request);
 }
@@ -46,6 +48,14 @@ void reads_failed(struct daemon *d)
 	bool is_changed = f.result == FILES_E_CHANGED;
 
 	core_on_read(d->core, d->now_ns, f.request, is_changed ? 0 : f.result, is_changed);
+}
+
+static void note(struct daemon *d, const struct flying_read *r, bool has_failed)
+{
+	latency_add(&d->read_latency, d->now_ns - r->begun_ns);
+	trace_work(d, &(struct trace_work){.kind = TRACE_READ, .begun_ns = r->begun_ns, .ended_ns = d->now_ns,
+					   .feed = r->feed, .place = r->shard, .size = r->n_bytes,
+					   .offset = r->offset, .has_failed = has_failed});
 }
 
 void reads_reap(struct daemon *d)
@@ -63,7 +73,7 @@ void reads_reap(struct daemon *d)
 			bool is_changed = files_put(d->files, d->reads[request].fd, samples,
 						    d->reads[request].shard);
 
-			latency_add(&d->read_latency, d->now_ns - d->reads[request].begun_ns);
+			note(d, &d->reads[request], list[i].n_bytes < 0);
 			done(d, request, list[i].n_bytes, is_changed && list[i].n_bytes >= 0);
 		}
 	} while (n == BATCH);

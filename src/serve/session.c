@@ -103,6 +103,7 @@ void session_gone(struct daemon *d, uint32_t stream)
 {
 	struct session *s = session_of(d, stream);
 
+	trace_gone(d, stream);
 	s->has_stream = false;
 	if (s->fd < 0)
 		forget(s);
@@ -330,6 +331,7 @@ static void take_release(struct daemon *d, struct session *s, const struct wire_
 		nonsense(d, s, "a batch was released that is not lent");
 		return;
 	}
+	trace_released(d, m->lease);
 	daemon_act(d);
 	end_when_empty(d, s);
 }
@@ -378,6 +380,16 @@ static void send_status(struct daemon *d, struct session *s)
 	free(json);
 }
 
+static void send_trace(struct daemon *d, struct session *s, const struct wire_TRACE *ask)
+{
+	struct wire_TRACE_TEXT m = {.head = {WIRE_TRACE_TEXT, sizeof(m)}};
+	uint64_t next;
+
+	m.n_bytes = (uint32_t)trace_text(d, ask->from, m.text, sizeof(m.text), &next);
+	m.next = next;
+	session_send(d, s, &m, sizeof(m), -1);
+}
+
 /* The texts of a message end in a zero: what is behind it is ignored. */
 static bool texts_end(const char *text, size_t n)
 {
@@ -418,6 +430,12 @@ static void take_message(struct daemon *d, struct session *s, const struct wire_
 			break;
 		s->since_ns = d->now_ns;
 		send_status(d, s);
+		return;
+	case WIRE_TRACE:
+		if (s->state == SESSION_NEW)
+			break;
+		s->since_ns = d->now_ns;
+		send_trace(d, s, (const void *)head);
 		return;
 	case WIRE_DETACH:
 		if (s->state != SESSION_ATTACHED || s->is_leaving)
@@ -460,8 +478,8 @@ void session_hear(struct daemon *d, uint32_t session, uint32_t events)
 			return;
 		}
 		take_message(d, s, &in.head);
-		if (in.head.type == WIRE_STATUS)
-			return; /* the dear one: others get their turn between two */
+		if (in.head.type == WIRE_STATUS || in.head.type == WIRE_TRACE)
+			return; /* the dear ones: others get their turn between two */
 	}
 }
 
@@ -493,6 +511,7 @@ void session_lend(struct daemon *d, const struct core_action *a)
 	token_at(&d->feeds[s->feed], a->lend.epoch_after, a->lend.position_after, a->lend.bad, m.token,
 		 sizeof(m.token));
 	s->n_batches++;
+	trace_lent(d, a);
 	session_send(d, s, &m, sizeof(m), -1);
 }
 

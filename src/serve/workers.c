@@ -49,6 +49,21 @@ static void give_up(struct daemon *d, unsigned worker)
 	d->has_failed = true;
 }
 
+/* The oldest task in its hand is over; it began when it came, or when the one before was answered. */
+static void note(struct daemon *d, struct helper *h, bool has_failed)
+{
+	struct trace_work *w = &h->hands[0];
+
+	if (h->n_hands == 0)
+		return;
+	if (w->begun_ns < h->answered_ns)
+		w->begun_ns = h->answered_ns;
+	w->ended_ns = h->answered_ns = d->now_ns;
+	w->has_failed = has_failed;
+	trace_work(d, w);
+	memmove(&h->hands[0], &h->hands[1], --h->n_hands * sizeof(h->hands[0]));
+}
+
 static void lost(struct daemon *d, unsigned worker)
 {
 	struct helper *h = &d->helpers[worker];
@@ -67,6 +82,8 @@ static void lost(struct daemon *d, unsigned worker)
 		return;
 	}
 	h->is_up = false;
+	note(d, h, true);
+	h->n_hands = 0;
 	core_on_worker_dead(d->core, d->now_ns, worker);
 	daemon_act(d);
 }
@@ -122,6 +139,8 @@ void workers_answer(struct daemon *d, unsigned worker)
 	} else if (!core_on_answer(d->core, d->now_ns, worker, bytes, (size_t)n)) {
 		log_warn("worker", "worker %u gave an answer that cannot be: it is replaced", worker);
 		workers_kill(d, worker);
+	} else {
+		note(d, h, false);
 	}
 	daemon_act(d);
 }
@@ -132,6 +151,13 @@ void workers_task(struct daemon *d, const struct core_action *a)
 	struct helper *h = &d->helpers[a->task.worker];
 	size_t n = core_task_message(d->core, a->task.worker, a->task.id, bytes, sizeof(bytes));
 
+	if (n && h->n_hands < CORE_HAND) {
+		const struct task *task = (const struct task *)bytes;
+
+		h->hands[h->n_hands++] = (struct trace_work){.kind = TRACE_TASK, .begun_ns = d->now_ns, .who = a->task.worker,
+							     .feed = task->feed, .place = task->slot,
+							     .size = task->n_samples};
+	}
 	/* A worker that is dying does not take it; its end comes as an event and gives the task back. */
 	if (n && send(h->channel, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EAGAIN)
 		workers_kill(d, a->task.worker);
