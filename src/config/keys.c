@@ -148,7 +148,7 @@ static bool bar_word(const char *words, unsigned i, struct key_word *word)
 
 bool key_choice(const struct key *k, unsigned i, struct key_word *word)
 {
-	if (k->type == KEY_CHOICE)
+	if (k->type == KEY_CHOICE || k->type == KEY_LOG)
 		return bar_word(k->accepts, i, word);
 	if (k->type == KEY_FILTER && i <= FILTER_LANCZOS)
 		snprintf(word->text, sizeof(word->text), "%s", filter_name((enum filter)i));
@@ -210,6 +210,12 @@ static const char *type_noun(const struct key *k)
 		return "[least, greatest], two numbers";
 	case KEY_CHANNELS:
 		return "a number or a list of three";
+	case KEY_LOG:
+		return ", or a mapping to these from level (all others)"
+#define TOPIC(name, what) ", " #name " (" what ")"
+#include "base/topics.def"
+#undef TOPIC
+			;
 	case KEY_ADDRESS:
 		return "HOST:PORT, an IPv6 address in brackets, the port from 0 (any) to 65535";
 	case KEY_CPUS:

@@ -47,6 +47,7 @@ enum key_type {
 	KEY_SHAPE,	/* a list of whole numbers; fills n_dims and dims of struct field */
 	KEY_PAIR,	/* two reals, the second not the smaller */
 	KEY_CHANNELS,	/* three reals, or one for all */
+	KEY_LOG,	/* a level, or a map of them: struct log_levels */
 	KEY_ADDRESS,	/* HOST:PORT or [IPV6]:PORT */
 	KEY_CPUS,	/* "0-3,8"; fills a bitmap of CPUS_MAX */
 };
@@ -87,7 +88,7 @@ struct key_word {
 bool key_choice(const struct key *k, unsigned i, struct key_word *word);
 
 struct key_text {
-	char text[400];
+	char text[600];
 };
 /* "a size from 16MiB to 64TiB (a whole number with B, KiB, MiB, GiB or TiB)". */
 struct key_text key_accepted(const struct key *k);

@@ -113,7 +113,7 @@ static void tell_log(struct daemon *d, const struct core_action *a, const struct
 		d->bad_untold[cause]++;
 		return;
 	}
-	log_warn("feed", "%s: bad sample: %s, key %s, offset %llu: %s: %s%s%s (%llu more of this kind since "
+	log_warn("feeds", "%s: bad sample: %s, key %s, offset %llu: %s: %s%s%s (%llu more of this kind since "
 		 "the last such line)", d->feeds[a->bad.feed].config->name, p->shard, p->key,
 		 (unsigned long long)p->offset, cause_name(cause), cause_text(cause),
 		 *a->bad.detail ? ": " : "", a->bad.detail, (unsigned long long)d->bad_untold[cause]);

@@ -3,10 +3,12 @@
 /* The core's reads through the engine, each on a file that is still the one of the index. */
 #include "serve/daemon.h"
 
+#include "base/log.h"
+
 #include <assert.h>
 #include <poll.h>
 
-enum { BATCH = 32, PATIENCE_MS = 1000 };
+enum { BATCH = 32, PATIENCE_MS = 1000, SLOW_MS = 100 /* worth a line of debug */ };
 
 static void done(struct daemon *d, uint32_t request, int64_t n_bytes, bool is_changed)
 {
@@ -52,7 +54,13 @@ void reads_failed(struct daemon *d)
 
 static void note(struct daemon *d, const struct flying_read *r, bool has_failed)
 {
+	uint64_t ms = (d->now_ns - r->begun_ns) / 1000000;
+
 	latency_add(&d->read_latency, d->now_ns - r->begun_ns);
+	if (has_failed || ms >= SLOW_MS)
+		log_debug("reads", "feed %s, shard %u: %u bytes at offset %llu %s after %llu ms", d->feeds[r->feed].config->name,
+			  r->shard, r->n_bytes, (unsigned long long)r->offset, has_failed ? "failed" : "came",
+			  (unsigned long long)ms);
 	trace_work(d, &(struct trace_work){.kind = TRACE_READ, .begun_ns = r->begun_ns, .ended_ns = d->now_ns,
 					   .feed = r->feed, .place = r->shard, .size = r->n_bytes,
 					   .offset = r->offset, .has_failed = has_failed});

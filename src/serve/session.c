@@ -104,6 +104,8 @@ void session_gone(struct daemon *d, uint32_t stream)
 	struct session *s = session_of(d, stream);
 
 	trace_gone(d, stream);
+	log_debug("sessions", "pid %d has left feed %s after %llu batches", s->pid, d->feeds[s->feed].config->name,
+		  (unsigned long long)s->n_batches);
 	s->has_stream = false;
 	if (s->fd < 0)
 		forget(s);
@@ -127,7 +129,7 @@ void session_time(struct daemon *d)
 		if (s->fd < 0 || d->now_ns - s->since_ns < SILENCE_S * UINT64_C(1000000000) ||
 		    !is_idle(d, s))
 			continue;
-		log_info("serve", "pid %d is disconnected: nothing came from it for %d s", s->pid, SILENCE_S);
+		log_info("sessions", "pid %d is disconnected: nothing came from it for %d s", s->pid, SILENCE_S);
 		session_close(d, i);
 	}
 }
@@ -299,7 +301,7 @@ static void take_attach(struct daemon *d, struct session *s, const struct wire_A
 	s->feed = a.feed;
 	s->has_stream = true;
 	d->stream_session[s->stream] = number_of(d, s);
-	log_info("serve", "pid %d is rank %u of %u of group '%s' on feed %s, from epoch %llu position %llu",
+	log_info("sessions", "pid %d is rank %u of %u of group '%s' on feed %s, from epoch %llu position %llu",
 		 s->pid, m->rank, m->world, m->group, f->config->name, (unsigned long long)at.epoch,
 		 (unsigned long long)at.position);
 	attached(d, s, f, &at);
@@ -521,6 +523,8 @@ void session_epoch_end(struct daemon *d, const struct core_action *a)
 	struct wire_EPOCH_END m = {.head = {WIRE_EPOCH_END, sizeof(m)}, .serial = a->lend.serial,
 				   .epoch = a->lend.epoch, .n_batches = a->lend.n_batches};
 
+	log_debug("sessions", "pid %d has epoch %llu of feed %s behind it", s->pid, (unsigned long long)a->lend.epoch,
+		  d->feeds[s->feed].config->name);
 	token_at(&d->feeds[s->feed], a->lend.epoch_after, 0, 0, m.token, sizeof(m.token));
 	session_send(d, s, &m, sizeof(m), -1);
 }
@@ -564,6 +568,6 @@ void session_fail(struct daemon *d, const struct core_action *a)
 		session_say_failed(d, s, ECANCELED, "Refused", "a newer restart of this group took its place");
 		break;
 	}
-	log_error("feed", "%s: session of pid %d has failed%s%s", f->config->name, s->pid,
+	log_error("feeds", "%s: session of pid %d has failed%s%s", f->config->name, s->pid,
 		  *where ? " on " : "", where);
 }

@@ -131,7 +131,7 @@ static int open_engine(struct daemon *d, struct reason *why)
 	}
 	snprintf(d->io_reason, sizeof(d->io_reason), "%s", refused.text);
 	if (*refused.text)
-		log_warn("io", "reading with threads: %s", refused.text);
+		log_warn("reads", "reading with threads: %s", refused.text);
 	return daemon_watch(d, io_engine_fd(d->engine), EPOLLIN, WATCH_READS, 0);
 }
 

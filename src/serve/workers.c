@@ -24,7 +24,7 @@ void workers_spawn(struct daemon *d, unsigned worker)
 	h->respawn_ns = 0;
 	if (parent_spawn(&d->parent, worker, &h->channel) < 0 ||
 	    daemon_watch(d, h->channel, EPOLLIN, WATCH_WORKER, worker) < 0) {
-		log_error("worker", "worker %u cannot be started: %s", worker, strerror(errno));
+		log_error("workers", "worker %u cannot be started: %s", worker, strerror(errno));
 		if (h->channel >= 0)
 			close(h->channel);
 		h->channel = -1;
@@ -43,7 +43,7 @@ static bool is_any_up(const struct daemon *d)
 /* No worker ever gets as far as its first task: waiting longer would only hide why. */
 static void give_up(struct daemon *d, unsigned worker)
 {
-	log_error("worker", "worker %u died %u times while starting and no other one runs: the daemon ends; what the "
+	log_error("workers", "worker %u died %u times while starting and no other one runs: the daemon ends; what the "
 		  "workers said is above", worker, d->helpers[worker].n_quick_deaths);
 	d->is_ending = true;
 	d->has_failed = true;
@@ -103,18 +103,20 @@ void workers_news(struct daemon *d)
 	while ((r = parent_listen(&d->parent, &news)) == 0) {
 		if (news.worker >= d->n_workers)
 			continue;
-		if (news.kind == PARENT_STARTED)
+		if (news.kind == PARENT_STARTED) {
 			d->helpers[news.worker].pid = news.pid;
-		else if (news.kind == PARENT_NO_FORK)
-			log_error("worker", "worker %u cannot be forked: %s", news.worker,
+			log_debug("workers", "worker %u is pid %d", news.worker, news.pid);
+		} else if (news.kind == PARENT_NO_FORK) {
+			log_error("workers", "worker %u cannot be forked: %s", news.worker,
 				  strerror(news.status));
-		else if (WIFSIGNALED(news.status) && !d->is_ending)
-			log_warn("worker", "worker %u (pid %d) was ended by signal %d (%s); another one starts",
+		} else if (WIFSIGNALED(news.status) && !d->is_ending) {
+			log_warn("workers", "worker %u (pid %d) was ended by signal %d (%s); another one starts",
 				 news.worker, news.pid, WTERMSIG(news.status),
 				 strsignal(WTERMSIG(news.status)));
+		}
 	}
 	if (r == -ECONNRESET && !d->is_ending) {
-		log_error("worker", "the clean parent is dead: no worker can be started any more");
+		log_error("workers", "the clean parent is dead: no worker can be started any more");
 		d->is_ending = true;
 		d->has_failed = true;
 	}
@@ -137,7 +139,7 @@ void workers_answer(struct daemon *d, unsigned worker)
 		h->is_up = true; /* the first packet says so */
 		core_on_worker_up(d->core, d->now_ns, worker);
 	} else if (!core_on_answer(d->core, d->now_ns, worker, bytes, (size_t)n)) {
-		log_warn("worker", "worker %u gave an answer that cannot be: it is replaced", worker);
+		log_warn("workers", "worker %u gave an answer that cannot be: it is replaced", worker);
 		workers_kill(d, worker);
 	} else {
 		note(d, h, false);
@@ -165,7 +167,7 @@ void workers_task(struct daemon *d, const struct core_action *a)
 
 void workers_kill(struct daemon *d, unsigned worker)
 {
-	log_warn("worker", "worker %u (pid %d) is ended: it answers late or wrong", worker,
+	log_warn("workers", "worker %u (pid %d) is ended: it answers late or wrong", worker,
 		 d->helpers[worker].pid);
 	parent_kill(&d->parent, worker);
 }
