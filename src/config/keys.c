@@ -26,6 +26,7 @@ const struct key keys[] = {
 #define KEY(scope_, path_, type_, member_, accepts_, min_, max_, fallback_, sample_, sentence_) \
 	{SCOPE_##scope_, path_, type_, offsetof(STRUCT_##scope_, member_), WIDTH(STRUCT_##scope_, member_), \
 	 accepts_, min_, max_, fallback_, sample_, sentence_},
+#define LIVE(scope_, path_)
 #define LATER(scope_, path_)
 #define LATER_VALUE(scope_, path_, value_)
 #define STEP(kind_, in_sample_, sentence_)
@@ -37,6 +38,7 @@ const struct key keys[] = {
 #include "config/transforms.def"
 #undef GROUP
 #undef KEY
+#undef LIVE
 #undef LATER
 #undef LATER_VALUE
 #undef STEP
@@ -48,6 +50,20 @@ const size_t n_keys = sizeof(keys) / sizeof(keys[0]);
 #define GROUP(scope_, path_, type_, sentence_)
 #define KEY(scope_, path_, type_, member_, accepts_, min_, max_, fallback_, sample_, sentence_)
 #define PARAM(kind_, path_, type_, member_, accepts_, min_, max_, fallback_, sample_, sentence_)
+static const struct {
+	int scope;
+	const char *path;
+} live[] = {
+#define LIVE(scope_, path_) {SCOPE_##scope_, path_},
+#define LATER(scope_, path_)
+#define LATER_VALUE(scope_, path_, value_)
+#include "config/keys.def"
+#undef LIVE
+#undef LATER
+#undef LATER_VALUE
+};
+
+#define LIVE(scope_, path_)
 static const struct {
 	int scope;
 	const char *path, *value;
@@ -96,6 +112,14 @@ bool key_has_children(int scope, const char *path)
 {
 	for (size_t i = 0; i < n_keys; i++)
 		if ((int)keys[i].scope == scope && below(keys[i].path, path))
+			return true;
+	return false;
+}
+
+bool key_is_live(int scope, const char *path)
+{
+	for (size_t i = 0; i < sizeof(live) / sizeof(live[0]); i++)
+		if (live[i].scope == scope && strcmp(live[i].path, path) == 0)
 			return true;
 	return false;
 }

@@ -76,6 +76,8 @@ extern const struct step_text step_texts[STEP_COUNT];
 const struct key *key_find(int scope, const char *path);
 /* Rows below path ("batch" has "batch.size"). */
 bool key_has_children(int scope, const char *path);
+/* A running daemon takes its new value on SIGHUP. */
+bool key_is_live(int scope, const char *path);
 /* A later version has this key, value or transform. */
 bool key_is_later(int scope, const char *path);
 bool key_is_later_value(const struct key *k, const char *value);

@@ -114,6 +114,16 @@ void core_on_unseen(struct core *c, uint64_t now_ns, uint32_t stream, uint64_t l
 void core_on_hangup(struct core *c, uint64_t now_ns, uint32_t stream);
 void core_on_exit(struct core *c, uint64_t now_ns, uint32_t stream);
 
+/* ---- changes on the way ---- */
+
+/* Only workers below n get tasks from now on; n is at most the spec's. The others finish what they have. */
+void core_set_workers(struct core *c, uint64_t now_ns, unsigned n);
+/* It is up and has no task. */
+bool core_worker_is_idle(const struct core *c, unsigned worker);
+/* Of reads that begin from now on. */
+void core_set_read_timeout(struct core *c, uint64_t timeout_ns);
+void core_set_bad(struct core *c, unsigned feed, double limit, bool is_transient_bad);
+
 /* ---- actions ---- */
 
 enum core_action_kind {

@@ -139,6 +139,7 @@ struct candidate {
 
 struct core {
 	struct core_spec spec;
+	unsigned n_working; /* workers that get tasks: the first so many */
 	unsigned n_fields; /* most of any feed: extents a job has */
 	uint64_t now_ns, next_lease, next_task, clock;
 	uint64_t read_deadline_ns; /* no read is late before this; a lower bound while reads fly */

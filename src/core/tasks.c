@@ -107,7 +107,7 @@ void tasks_dispatch(struct core *c)
 	for (uint32_t n_hands = 0; n_hands < CORE_HAND; n_hands++) {
 		if (n_hands > 0 && c->alone.head != NONE)
 			return; /* it needs an idle worker: busy ones get no more until one is */
-		for (uint32_t i = 0; i < c->spec.n_workers; i++) {
+		for (uint32_t i = 0; i < c->n_working; i++) {
 			const struct worker *w = &c->workers[i];
 
 			if (!w->is_up || w->is_killed || w->n_hands != n_hands)
@@ -268,6 +268,11 @@ bool core_on_answer(struct core *c, uint64_t now_ns, unsigned worker, const void
 	return true;
 }
 
+bool core_worker_is_idle(const struct core *c, unsigned worker)
+{
+	return c->workers[worker].is_up && c->workers[worker].n_hands == 0;
+}
+
 /* ---- workers come and go ---- */
 
 void core_on_worker_up(struct core *c, uint64_t now_ns, unsigned worker)
@@ -317,7 +322,7 @@ void core_on_worker_dead(struct core *c, uint64_t now_ns, unsigned worker)
 	c->workers[worker] = (struct worker){0};
 	if (c->large_worker == worker)
 		c->large_worker = NONE;
-	c->totals.n_worker_deaths += gone.is_up;
+	c->totals.n_worker_deaths += gone.is_up && (worker < c->n_working || gone.n_hands);
 	for (uint32_t i = 0; i < gone.n_hands; i++)
 		put_back(c, &gone.hands[i], i == 0, gone.has_overrun);
 }

@@ -20,6 +20,7 @@
 #include "serve/files.h"
 #include "serve/latency.h"
 #include "serve/planning.h"
+#include "serve/reload.h"
 #include "serve/serve.h"
 #include "serve/trace.h"
 #include "serve/trend.h"
@@ -106,6 +107,7 @@ struct daemon {
 	const struct config *config;
 	struct served_feed *feeds;
 	unsigned n_feeds, n_workers;
+	unsigned n_wanted; /* workers: n_workers, or fewer since a reload */
 	struct dataset *datasets;
 	struct planning planning;
 	struct memory staging;
@@ -136,6 +138,9 @@ struct daemon {
 	struct trend trend;
 	struct latency read_latency;
 	struct trace trace;
+	struct reload reload;
+	int (*reread)(void *context, struct config **ret, struct reason *why);
+	void *reread_context;
 	struct web *web; /* NULL: daemon.metrics is not set */
 	uint64_t workers_cpu_ns; /* when last looked at */
 	unsigned n_cpus;	 /* that workers may run on */
@@ -164,6 +169,8 @@ void workers_answer(struct daemon *d, unsigned worker);
 void workers_task(struct daemon *d, const struct core_action *a);
 void workers_kill(struct daemon *d, unsigned worker);
 void workers_time(struct daemon *d);
+/* Ends those above n, when they have nothing in hand, and starts those below that are not there. */
+void workers_set(struct daemon *d, unsigned n);
 
 /* reads.c */
 void reads_start(struct daemon *d, const struct core_action *a);

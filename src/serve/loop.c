@@ -92,7 +92,7 @@ static void take_signal(struct daemon *d)
 	if (read(d->signals, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP) {
-		log_info("serve", "SIGHUP: this version reloads nothing while it runs");
+		reload_take(d);
 		return;
 	}
 	if (d->is_ending)

@@ -188,7 +188,13 @@ static void put_workers(const struct look *l, const char *name)
 	for (unsigned i = 0; i < l->d->n_workers; i++)
 		n_up += l->d->helpers[i].is_up;
 	put_labelled(l->to, name, "state", "up", n_up);
-	put_labelled(l->to, name, "state", "down", l->d->n_workers - n_up);
+	put_labelled(l->to, name, "state", "down", n_up < l->d->n_wanted ? l->d->n_wanted - n_up : 0);
+}
+
+static void put_reloads(const struct look *l, const char *name)
+{
+	put_labelled(l->to, name, "outcome", "applied", (double)l->d->reload.n_applied);
+	put_labelled(l->to, name, "outcome", "refused", (double)l->d->reload.n_refused);
 }
 
 static void put_plan(const struct look *l, const char *name)

@@ -273,6 +273,15 @@ void page_write(const json_t *status, struct text *to)
 	put(to, status, "kernels");
 	text_add(to, "; trainers: %lld; <a href=\"/metrics\">metrics</a>, <a href=\"/status.json\">JSON</a></p>\n",
 		 number(status, "sessions"));
+	if (json_is_object(at(status, "reload"))) {
+		text_add(to, "<p>Reload ");
+		put_time(to, real(at(status, "reload"), "seconds_ago"));
+		text_add(to, " ago, ");
+		put(to, at(status, "reload"), "outcome");
+		text_add(to, ": ");
+		put(to, at(status, "reload"), "text");
+		text_add(to, "</p>\n");
+	}
 	json_array_foreach(at(status, "feeds"), i, feed)
 		put_feed(to, feed);
 	put_memory(to, at(status, "memory"));

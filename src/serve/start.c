@@ -80,7 +80,7 @@ static int plan_memory(struct daemon *d, struct reason *why)
 	if (r)
 		return r;
 	print_plan(&d->planning.plan);
-	d->n_workers = d->planning.n_workers;
+	d->n_workers = d->n_wanted = d->planning.n_workers;
 	log_info("serve", "%u workers (%s)", d->n_workers, d->planning.workers_text);
 	machine_memory("", &limit);
 	return machine_check_memory(&limit, d->planning.plan.total, why) ? SERVE_E_REFUSED : 0;
@@ -235,6 +235,8 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 		d->sessions[i].fd = d->sessions[i].exit_fd = -1;
 	d->started_ns = d->now_ns = monotonic_ns();
 	d->idle_ns = options->idle_ns;
+	d->reread = options->reread;
+	d->reread_context = options->reread_context;
 	raise_descriptors();
 	d->n_cpus = machine_affinity(config->daemon.cpus, CPUS_MAX / 64);
 	r = check_kernels(why);
@@ -304,6 +306,7 @@ void daemon_stop(struct daemon *d)
 	}
 	planning_deinit(&d->planning);
 	trend_deinit(&d->trend);
+	reload_deinit(&d->reload);
 	free(d->feeds);
 	free(d->datasets);
 	free(d->worker_feeds);

@@ -54,7 +54,11 @@ static json_t *workers_json(const struct daemon *d)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < d->n_workers; i++) {
-		json_t *w = json_object();
+		json_t *w;
+
+		if (i >= d->n_wanted && !d->helpers[i].is_up)
+			continue; /* since a reload */
+		w = json_object();
 
 		put(w, "pid", (uint64_t)d->helpers[i].pid);
 		json_object_set_new(w, "up", json_boolean(d->helpers[i].is_up));
@@ -256,6 +260,24 @@ static json_t *seen_bad_json(const struct daemon *d)
 	return list;
 }
 
+static void put_reload(json_t *to, const struct daemon *d)
+{
+	const struct reload *r = &d->reload;
+	json_t *j = json_object();
+
+	if (!r->at_ns) {
+		json_decref(j);
+		json_object_set_new(to, "reload", json_null());
+		return;
+	}
+	put(j, "applied", r->n_applied);
+	put(j, "refused", r->n_refused);
+	put_seconds(j, "seconds_ago", d->now_ns - r->at_ns);
+	json_object_set_new(j, "outcome", json_string(r->was_refused ? "refused" : "applied"));
+	put_text(j, "text", r->said.text);
+	json_object_set_new(to, "reload", j);
+}
+
 static void put_cpu(json_t *to, struct daemon *d)
 {
 	json_t *cpu = json_object();
@@ -292,6 +314,7 @@ json_t *status_tree(struct daemon *d)
 	json_object_set_new(j, "kernels", json_string(maker_kernels()));
 	put_cpu(j, d);
 	put(j, "sessions", status_sessions(d));
+	put_reload(j, d);
 	json_object_set_new(j, "memory", memory_json(d));
 	json_object_set_new(j, "workers", workers_json(d));
 	json_object_set_new(j, "reads", reads_json(d));

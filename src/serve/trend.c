@@ -79,7 +79,7 @@ static bool has_trainers(const struct daemon *d, unsigned feed)
 static void say_limit(const struct daemon *d, unsigned feed, const struct trend_counts *from,
 		      const struct trend_counts *to, double busy, struct trend_view *ret)
 {
-	struct limit_view v = {.feed = d->feeds[feed].config->name, .busy = busy, .n_workers = d->n_workers,
+	struct limit_view v = {.feed = d->feeds[feed].config->name, .busy = busy, .n_workers = d->n_wanted,
 			       .n_cpus = d->n_cpus};
 	double all = 0;
 
@@ -108,7 +108,7 @@ void trend_feed(struct daemon *d, unsigned feed, struct trend_view *ret)
 	if (seconds > 0) {
 		ret->samples_per_second = (double)(to.n_samples - from->n_samples) / seconds;
 		ret->batches_per_second = (double)(to.n_batches - from->n_batches) / seconds;
-		busy = (double)(d->workers_cpu_ns - t->workers_ns[oldest]) / 1e9 / seconds / d->n_workers;
+		busy = (double)(d->workers_cpu_ns - t->workers_ns[oldest]) / 1e9 / seconds / d->n_wanted;
 	}
 	say_limit(d, feed, from, &to, busy, ret);
 }

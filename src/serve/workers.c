@@ -74,7 +74,7 @@ static void lost(struct daemon *d, unsigned worker)
 	h->n_quick_deaths = h->is_up ? 0 : h->n_quick_deaths + 1;
 	for (unsigned i = 0; i < h->n_quick_deaths && wait_ms < RESPAWN_MOST_MS; i++)
 		wait_ms *= 2;
-	h->respawn_ns = d->now_ns + wait_ms * 1000000;
+	h->respawn_ns = worker < d->n_wanted ? d->now_ns + wait_ms * 1000000 : 0;
 	h->pid = 0;
 	if (!h->is_up) {
 		if (h->n_quick_deaths >= DEATHS_AT_START_MAX && !is_any_up(d))
@@ -86,6 +86,41 @@ static void lost(struct daemon *d, unsigned worker)
 	h->n_hands = 0;
 	core_on_worker_dead(d->core, d->now_ns, worker);
 	daemon_act(d);
+}
+
+/* A worker that is not wanted any more: it ends when its channel does. */
+static void retire(struct daemon *d, unsigned worker)
+{
+	struct helper *h = &d->helpers[worker];
+
+	close(h->channel);
+	h->channel = -1;
+	h->pid = 0;
+	if (!h->is_up)
+		return;
+	h->is_up = false;
+	core_on_worker_dead(d->core, d->now_ns, worker);
+	daemon_act(d);
+}
+
+static void retire_idle(struct daemon *d)
+{
+	for (unsigned i = d->n_wanted; i < d->n_workers; i++)
+		if (d->helpers[i].channel >= 0 && (!d->helpers[i].is_up || core_worker_is_idle(d->core, i)))
+			retire(d, i);
+}
+
+void workers_set(struct daemon *d, unsigned n)
+{
+	d->n_wanted = n;
+	core_set_workers(d->core, d->now_ns, n);
+	daemon_act(d);
+	for (unsigned i = 0; i < n; i++)
+		if (d->helpers[i].channel < 0 && !d->helpers[i].respawn_ns)
+			workers_spawn(d, i);
+	for (unsigned i = n; i < d->n_workers; i++)
+		d->helpers[i].respawn_ns = 0;
+	retire_idle(d);
 }
 
 void workers_time(struct daemon *d)
@@ -103,7 +138,7 @@ void workers_news(struct daemon *d)
 	while ((r = parent_listen(&d->parent, &news)) == 0) {
 		if (news.worker >= d->n_workers)
 			continue;
-		if (news.kind == PARENT_STARTED) {
+		if (news.kind == PARENT_STARTED && d->helpers[news.worker].channel >= 0) {
 			d->helpers[news.worker].pid = news.pid;
 			log_debug("workers", "worker %u is pid %d", news.worker, news.pid);
 		} else if (news.kind == PARENT_NO_FORK) {
@@ -145,6 +180,8 @@ void workers_answer(struct daemon *d, unsigned worker)
 		note(d, h, false);
 	}
 	daemon_act(d);
+	if (worker >= d->n_wanted)
+		retire_idle(d);
 }
 
 void workers_task(struct daemon *d, const struct core_action *a)
