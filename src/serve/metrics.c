@@ -260,7 +260,6 @@ void metrics_write(struct daemon *d, struct text *to)
 	struct look l = {.d = d, .to = to};
 
 	daemon_glance(d);
-	footprint_sample(d);
 	core_view_totals(d->core, &l.totals);
 	put_rows(&l);
 }

@@ -140,6 +140,17 @@ static json_t *rank_json(const struct daemon *d, uint32_t stream, const struct c
 	return r;
 }
 
+/* Where a rank belongs among those that are there already. */
+static size_t place_of(const json_t *ranks, uint32_t rank)
+{
+	size_t i = 0;
+
+	while (i < json_array_size(ranks) &&
+	       json_integer_value(json_object_get(json_array_get(ranks, i), "rank")) <= (json_int_t)rank)
+		i++;
+	return i;
+}
+
 /* The group of the stream as JSON, if the stream is its first member; else NULL. */
 static json_t *group_json(const struct daemon *d, uint32_t first)
 {
@@ -165,7 +176,7 @@ static json_t *group_json(const struct daemon *d, uint32_t first)
 	for (uint32_t i = first; i < STREAMS_MAX; i++) {
 		core_view_stream(d->core, i, &other);
 		if (other.is_used && other.group_number == v.group_number)
-			json_array_append_new(ranks, rank_json(d, i, &other, most));
+			json_array_insert_new(ranks, place_of(ranks, other.rank), rank_json(d, i, &other, most));
 	}
 	json_object_set_new(g, "ranks", ranks);
 	return g;

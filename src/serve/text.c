@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM_LEAST = 4096 };
+enum { ROOM_LEAST = 4096, LINE = 120 };
 
 /* Room for n more bytes and a zero. */
 static bool make_room(struct text *t, size_t n)
@@ -41,15 +41,21 @@ void text_add(struct text *t, const char *format, ...)
 	va_list args;
 	int n;
 
-	va_start(args, format);
-	n = vsnprintf(NULL, 0, format, args);
-	va_end(args);
-	if (n < 0 || !make_room(t, (size_t)n))
+	if (!make_room(t, LINE))
 		return;
 	va_start(args, format);
-	vsnprintf(t->bytes + t->n, (size_t)n + 1, format, args);
+	n = vsnprintf(t->bytes + t->n, t->room - t->n, format, args);
 	va_end(args);
-	t->n += (size_t)n;
+	if (n > 0 && (size_t)n >= t->room - t->n) { /* longer than the room there happened to be */
+		if (!make_room(t, (size_t)n)) {
+			t->bytes[t->n] = 0;
+			return;
+		}
+		va_start(args, format);
+		vsnprintf(t->bytes + t->n, t->room - t->n, format, args);
+		va_end(args);
+	}
+	t->n += n > 0 ? (size_t)n : 0;
 }
 
 static void add_bytes(struct text *t, const char *from, size_t n)

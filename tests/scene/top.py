@@ -84,12 +84,12 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def training(daemon, *ranks):
+def training(daemon, *ranks, group="resnet \x1b[31m<50>"):
     """Threads that take batches; (rank, pause) each."""
     stop = threading.Event()
 
     def train(rank, pause):
-        with ringfeed.Loader("train", socket=daemon.socket, group="resnet \x1b[31m<50>", rank=rank, world_size=len(ranks)) as loader:
+        with ringfeed.Loader("train", socket=daemon.socket, group=group, rank=rank, world_size=len(ranks)) as loader:
             while not stop.is_set():
                 for batch in loader:
                     batch.release()
@@ -187,7 +187,7 @@ def restarts(folder):
 def picture(folder):
     shards = scene.pack_photos(folder, "in", scene.photos("imagenet-sample"), 150)
     config = scene.write_config(folder, {"train": scene.feed(shards, size=16), "val": scene.feed(shards, size=16)})
-    with scene.Daemon(config) as daemon, training(daemon, (0, 0), (1, 0.2)), Terminal(daemon.socket, columns=120) as t:
+    with scene.Daemon(config) as daemon, training(daemon, (0, 0.2), (1, 0.25), group="resnet50"), Terminal(daemon.socket, columns=120) as t:
         time.sleep(6)
         pathlib.Path(sys.argv[1]).write_text(t.text())
         os.write(t.master, b"q")
