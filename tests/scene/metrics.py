@@ -6,6 +6,7 @@ that dawdle harm nobody, a taken port is one clear sentence.
 import html.parser
 import http.client
 import json
+import os
 import re
 import socket
 import sys
@@ -127,6 +128,8 @@ def every_metric(folder):
                              ("ringfeed_memory_line_bytes", now["memory"]["planned_bytes"]),
                              ("ringfeed_read_latency_seconds_count", now["reads"]["requests"])):
             assert pick(values, name) == wanted, (name, pick(values, name), wanted)
+        clean = HOSTILE.replace("\x1b", "?").replace("\n", "?").replace("\u009b", "??")
+        assert pick(values, "ringfeed_rank_slots", group=clean, rank="0") == rank["slots"] and feed["groups"][0]["name"] == clean
         assert feed["due"] == feed["delivered"] + feed["bad"] and feed["bad"] >= 1
         assert pick(values, "ringfeed_feed_samples_bad_total", cause="not_an_image") == feed["bad"]
         states = {s: pick(values, "ringfeed_feed_slots", state=s) for s in ("free", "filling", "ready", "leased", "quarantined")}
@@ -229,6 +232,16 @@ def taken_port(folder):
         assert ask(port_of(daemon), "/metrics", host="::1")[0] == 200
 
 
+def without_the_library(folder):
+    """libmicrohttpd is wanted only where the key is set, and then missed by name."""
+    (folder / "libmicrohttpd.so.12").write_bytes(b"")
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+    done = scene.ringfeed("serve", "-c", make_config(folder), check=False, env=environment)
+    assert done.returncode == 78 and "daemon.metrics needs libmicrohttpd.so.12" in done.stderr, done
+    assert "install libmicrohttpd12" in done.stderr.splitlines()[-1], done
+    scene.ringfeed("plan", "-c", make_config(folder), env=environment)
+
+
 def in_the_plan(folder):
     """Its memory is a line of the plan, and only with the key."""
     with_key = json.loads(scene.ringfeed("plan", "--json", "-c", make_config(folder)).stdout)
@@ -244,4 +257,4 @@ def in_the_plan(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([every_metric, status_page, dawdlers, taken_port, in_the_plan])
+    scene.main([every_metric, status_page, dawdlers, taken_port, without_the_library, in_the_plan])
