@@ -197,6 +197,10 @@ void session_hang_up(int fd);
 /* Disconnects who has nothing to say, or does not go after it was told that its session is over. */
 void session_time(struct daemon *d);
 
+/* session-look.c: answers who asks for the status, or for the trace from that cursor on. */
+void session_send_status(struct daemon *d, struct session *s);
+void session_send_trace(struct daemon *d, struct session *s, uint64_t from);
+
 /* outbox.c: sends one message, now or when the socket has room; fd < 0: none. */
 void session_send(struct daemon *d, struct session *s, const void *message, size_t n, int fd);
 void session_flush(struct daemon *d, struct session *s);

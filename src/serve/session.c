@@ -362,36 +362,6 @@ static void take_seek(struct daemon *d, struct session *s, const struct wire_SEE
 	daemon_act(d);
 }
 
-static void send_status(struct daemon *d, struct session *s)
-{
-	struct wire_STATUS_TEXT m = {.head = {WIRE_STATUS_TEXT, sizeof(m)}};
-	char *json = status_json(d);
-	size_t n = json ? strlen(json) : 0, at = 0;
-
-	do {
-		size_t part = n - at < sizeof(m.text) ? n - at : sizeof(m.text);
-
-		memset(m.text, 0, sizeof(m.text));
-		if (part)
-			memcpy(m.text, json + at, part);
-		at += part;
-		m.n_bytes = (uint32_t)part;
-		m.is_last = at == n;
-		session_send(d, s, &m, sizeof(m), -1);
-	} while (at < n);
-	free(json);
-}
-
-static void send_trace(struct daemon *d, struct session *s, const struct wire_TRACE *ask)
-{
-	struct wire_TRACE_TEXT m = {.head = {WIRE_TRACE_TEXT, sizeof(m)}};
-	uint64_t next;
-
-	m.n_bytes = (uint32_t)trace_text(d, ask->from, m.text, sizeof(m.text), &next);
-	m.next = next;
-	session_send(d, s, &m, sizeof(m), -1);
-}
-
 /* The texts of a message end in a zero: what is behind it is ignored. */
 static bool texts_end(const char *text, size_t n)
 {
@@ -431,13 +401,13 @@ static void take_message(struct daemon *d, struct session *s, const struct wire_
 		if (s->state == SESSION_NEW)
 			break;
 		s->since_ns = d->now_ns;
-		send_status(d, s);
+		session_send_status(d, s);
 		return;
 	case WIRE_TRACE:
 		if (s->state == SESSION_NEW)
 			break;
 		s->since_ns = d->now_ns;
-		send_trace(d, s, (const void *)head);
+		session_send_trace(d, s, ((const struct wire_TRACE *)head)->from);
 		return;
 	case WIRE_DETACH:
 		if (s->state != SESSION_ATTACHED || s->is_leaving)
