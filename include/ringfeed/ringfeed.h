@@ -510,6 +510,27 @@ RF_API int rf_status(const char *socket, int timeout_ms, char **ret_json,
 		     struct rf_error *ret_error);
 
 /**
+ * What a running daemon did of late, as JSON that Perfetto and chrome://tracing show.
+ *
+ * The last 1,024 batches from being drawn to being given back, and the last 8,192 reads of shards and tasks of
+ * workers, each with its times.
+ *
+ * @param socket      NULL: as in struct rf_options.
+ * @param timeout_ms  Longest wait in milliseconds; -1: 60 s.
+ * @param ret_json    Set on success to a zero-ended text; yours, rf_free() it.
+ * @param ret_error   May be NULL; filled on failure.
+ *
+ * @return 0, or -errno as rf_session_open()
+ *
+ * Threads: any.
+ * Blocks:  up to timeout_ms.
+ * Fork:    may be called in the child.
+ * Since:   0.1
+ */
+RF_API int rf_trace(const char *socket, int timeout_ms, char **ret_json,
+		    struct rf_error *ret_error);
+
+/**
  * Free what the library gave with the words "rf_free() it"; NULL is fine.
  *
  * Threads: any.

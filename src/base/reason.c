@@ -30,11 +30,18 @@ void reason_set(struct reason *why, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(why->text, sizeof(why->text), format, args);
 	va_end(args);
-	for (unsigned char *c = (unsigned char *)why->text; *c;) {
+	reason_clean(why->text);
+}
+
+void reason_clean(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c;) {
 		int n = character(c);
 
 		if (n == 0 || *c < 0x20 || *c == 0x7f)
 			*c = '?';
+		if (n == 2 && *c == 0xc2 && c[1] < 0xa0)
+			c[0] = c[1] = '?'; /* the control characters above ASCII */
 		c += n > 0 ? n : 1;
 	}
 }

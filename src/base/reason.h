@@ -14,5 +14,7 @@ struct reason {
 /* Fill it; a longer text is cut. Control characters and broken UTF-8 from outside become '?'. */
 void reason_set(struct reason *why, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Makes any text fit for a terminal, a log or JSON in the same way, in place. */
+void reason_clean(char *text);
 
 #endif

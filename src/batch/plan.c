@@ -18,7 +18,7 @@
 #include "base/fault.h"
 #include "batch/bytes.h"
 
-enum { MIB = 1 << 20, FIXED_LINES = 7, LINES_PER_FEED = 3 };
+enum { MIB = 1 << 20, FIXED_LINES = 9, LINES_PER_FEED = 3 };
 
 static void add_line(struct plan *p, const char *name, const char *feed, uint64_t n_each,
 		     uint64_t each, const char *text)
@@ -44,6 +44,8 @@ static void add_fixed(struct plan *p, const struct plan_input *in)
 		 "decode_memory, lent to one worker at a time");
 	add_line(p, "tables", NULL, 1, in->core_tables, "slots, leases, tasks, sessions");
 	add_line(p, "staging", NULL, 1, in->staging, "bytes read from shards");
+	add_line(p, "metrics", NULL, 1, in->web, "daemon.metrics: the HTTP library, connections, pages");
+	add_line(p, "trace", NULL, 1, in->trace, "the last batches, tasks and reads, for status --trace");
 	for (size_t i = 0; i < in->n_feeds; i++) {
 		const struct plan_feed *f = &in->feeds[i];
 
@@ -126,7 +128,7 @@ static uint64_t least(const struct plan_input *in)
 	uint64_t n = bytes_add(bytes_add(in->core_base, in->parent_base),
 			       bytes_times(in->n_workers, bytes_add(in->worker_base, in->scratch)));
 
-	n = bytes_add(n, bytes_add(in->large_scratch, bytes_add(in->core_tables, in->staging)));
+	n = bytes_add(n, bytes_add(in->large_scratch, bytes_add(in->core_tables, bytes_add(in->staging, bytes_add(in->web, in->trace)))));
 	for (size_t i = 0; i < in->n_feeds; i++) {
 		const struct plan_feed *f = &in->feeds[i];
 

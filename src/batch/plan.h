@@ -35,6 +35,8 @@ struct plan_input {
 		worker_base;  /* private memory before any work; worker_base each */
 	uint64_t core_tables; /* core: slots, leases, tasks, sessions */
 	uint64_t staging;
+	uint64_t web; /* daemon.metrics; 0: off */
+	uint64_t trace;
 	uint64_t scratch;	/* of each worker */
 	uint64_t large_scratch; /* the largest decode_memory; 0 when no field is an image */
 	uint32_t n_workers;

@@ -126,8 +126,8 @@ static bool is_sound(const union message *m, size_t n_bytes)
 #define END(name) break; }
 #include "messages.def"
 	}
-	/* STATUS_TEXT counts its bytes instead. */
-	return is_ours && (is_closed || m->head.type == WIRE_STATUS_TEXT);
+	/* These count their bytes instead. */
+	return is_ours && (is_closed || m->head.type == WIRE_STATUS_TEXT || m->head.type == WIRE_TRACE_TEXT);
 }
 
 /* Closes what came beyond the one descriptor that may; the one, or -1. n: how many came. */

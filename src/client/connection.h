@@ -36,6 +36,7 @@ union message {
 	struct wire_EPOCH_END epoch_end;
 	struct wire_SOUGHT sought;
 	struct wire_STATUS_TEXT status_text;
+	struct wire_TRACE_TEXT trace_text;
 };
 
 /* CLOCK_MONOTONIC in nanoseconds. */

@@ -63,28 +63,26 @@ static int hear(int fd, union message *m, int64_t deadline, const char *path, st
 }
 
 /* Appends one piece. */
-static int append(struct text *t, const struct wire_STATUS_TEXT *m, const char *path,
-		  struct rf_error *e)
+static int append(struct text *t, const char *piece, uint32_t n_piece, const char *path, struct rf_error *e)
 {
 	char *bytes;
 
-	if (m->n_bytes > sizeof(m->text) || t->n + m->n_bytes > JSON_MAX)
+	if (n_piece > sizeof(((struct wire_STATUS_TEXT *)0)->text) || t->n + n_piece > JSON_MAX)
 		return refuse(e, "ProtocolError", "the daemon at %s sent a status that is too long", path);
-	bytes = realloc(t->bytes, t->n + m->n_bytes + 1);
+	bytes = realloc(t->bytes, t->n + n_piece + 1);
 	if (!bytes)
 		return refuse(e, "SystemError", "no memory for the status");
-	memcpy(bytes + t->n, m->text, m->n_bytes);
+	memcpy(bytes + t->n, piece, n_piece);
 	t->bytes = bytes;
-	t->n += m->n_bytes;
+	t->n += n_piece;
 	t->bytes[t->n] = '\0';
 	return 0;
 }
 
-static int ask(int fd, int64_t deadline, const char *path, struct text *t, struct rf_error *e)
+static int greet(int fd, int64_t deadline, const char *path, struct rf_error *e)
 {
 	struct wire_HELLO hello = {.magic = WIRE_MAGIC, .version = WIRE_VERSION,
 				   .release = RINGFEED_VERSION};
-	struct wire_STATUS status = {0};
 	union message m;
 	int r;
 
@@ -98,23 +96,53 @@ static int ask(int fd, int64_t deadline, const char *path, struct text *t, struc
 		return refuse(e, "VersionMismatch",
 			      "the daemon at %s is ringfeed %s (protocol %u), this library is ringfeed %s (protocol %u)",
 			      path, m.welcome.release, m.welcome.version, RINGFEED_VERSION, WIRE_VERSION);
+	return 0;
+}
+
+static int ask_status(int fd, int64_t deadline, const char *path, struct text *t, struct rf_error *e)
+{
+	struct wire_STATUS status = {0};
+	union message m;
+	int r;
+
 	connection_send_now(fd, WIRE_STATUS, &status);
 	do {
 		r = hear(fd, &m, deadline, path, e);
 		if (r == 0 && m.head.type != WIRE_STATUS_TEXT)
 			r = refuse(e, "ProtocolError", "the daemon at %s did not answer STATUS", path);
 		if (r == 0)
-			r = append(t, &m.status_text, path, e);
+			r = append(t, m.status_text.text, m.status_text.n_bytes, path, e);
 	} while (r == 0 && !m.status_text.is_last);
 	return r;
 }
 
-int rf_status(const char *socket, int timeout_ms, char **ret_json, struct rf_error *ret_error)
+static int ask_trace(int fd, int64_t deadline, const char *path, struct text *t, struct rf_error *e)
+{
+	struct wire_TRACE trace = {.from = 0};
+	union message m;
+	int r;
+
+	do {
+		connection_send_now(fd, WIRE_TRACE, &trace);
+		r = hear(fd, &m, deadline, path, e);
+		if (r == 0 && m.head.type != WIRE_TRACE_TEXT)
+			r = refuse(e, "ProtocolError", "the daemon at %s did not answer TRACE", path);
+		if (r == 0)
+			r = append(t, m.trace_text.text, m.trace_text.n_bytes, path, e);
+		trace.from = m.trace_text.next;
+	} while (r == 0 && trace.from != 0);
+	return r;
+}
+
+static int ask(const char *socket, int timeout_ms,
+	       int (*say)(int fd, int64_t deadline, const char *path, struct text *t, struct rf_error *e),
+	       char **ret_json, struct rf_error *ret_error)
 {
 	char path[SOCKET_MAX];
 	struct rf_error unused, *e = ret_error ? ret_error : &unused;
 	struct text t = {0};
 	struct reason why;
+	int64_t deadline;
 	int fd, r;
 
 	if (!ret_json || timeout_ms < -1)
@@ -124,7 +152,10 @@ int rf_status(const char *socket, int timeout_ms, char **ret_json, struct rf_err
 	r = connection_open(path, &fd);
 	if (r < 0)
 		return refuse(e, "DaemonGone", "no daemon at %s: %s", path, strerror(-r));
-	r = ask(fd, clock_after_ms(timeout_ms < 0 ? TIMEOUT_MS : timeout_ms), path, &t, e);
+	deadline = clock_after_ms(timeout_ms < 0 ? TIMEOUT_MS : timeout_ms);
+	r = greet(fd, deadline, path, e);
+	if (r == 0)
+		r = say(fd, deadline, path, &t, e);
 	close(fd);
 	if (r < 0) {
 		free(t.bytes);
@@ -132,4 +163,14 @@ int rf_status(const char *socket, int timeout_ms, char **ret_json, struct rf_err
 	}
 	*ret_json = t.bytes;
 	return 0;
+}
+
+int rf_status(const char *socket, int timeout_ms, char **ret_json, struct rf_error *ret_error)
+{
+	return ask(socket, timeout_ms, ask_status, ret_json, ret_error);
+}
+
+int rf_trace(const char *socket, int timeout_ms, char **ret_json, struct rf_error *ret_error)
+{
+	return ask(socket, timeout_ms, ask_trace, ret_json, ret_error);
 }

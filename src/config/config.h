@@ -9,6 +9,7 @@
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include "base/log.h"
 #include "base/pipeline.h"
 #include "base/reason.h"
 
@@ -38,8 +39,9 @@ struct config_daemon {
 	uint64_t read_timeout_ns;
 	char *ledger;	   /* folder, or NULL */
 	char *index_cache; /* folder, or NULL */
-	int log_level;	   /* enum log_level */
+	struct log_levels log;
 	uint32_t nice;	   /* of the workers */
+	char metrics[128]; /* HOST:PORT, "": off */
 	uint64_t cpus[CPUS_MAX / 64]; /* a bit each; none: those that the daemon was started on */
 };
 

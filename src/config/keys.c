@@ -26,6 +26,7 @@ const struct key keys[] = {
 #define KEY(scope_, path_, type_, member_, accepts_, min_, max_, fallback_, sample_, sentence_) \
 	{SCOPE_##scope_, path_, type_, offsetof(STRUCT_##scope_, member_), WIDTH(STRUCT_##scope_, member_), \
 	 accepts_, min_, max_, fallback_, sample_, sentence_},
+#define LIVE(scope_, path_)
 #define LATER(scope_, path_)
 #define LATER_VALUE(scope_, path_, value_)
 #define STEP(kind_, in_sample_, sentence_)
@@ -37,6 +38,7 @@ const struct key keys[] = {
 #include "config/transforms.def"
 #undef GROUP
 #undef KEY
+#undef LIVE
 #undef LATER
 #undef LATER_VALUE
 #undef STEP
@@ -48,6 +50,20 @@ const size_t n_keys = sizeof(keys) / sizeof(keys[0]);
 #define GROUP(scope_, path_, type_, sentence_)
 #define KEY(scope_, path_, type_, member_, accepts_, min_, max_, fallback_, sample_, sentence_)
 #define PARAM(kind_, path_, type_, member_, accepts_, min_, max_, fallback_, sample_, sentence_)
+static const struct {
+	int scope;
+	const char *path;
+} live[] = {
+#define LIVE(scope_, path_) {SCOPE_##scope_, path_},
+#define LATER(scope_, path_)
+#define LATER_VALUE(scope_, path_, value_)
+#include "config/keys.def"
+#undef LIVE
+#undef LATER
+#undef LATER_VALUE
+};
+
+#define LIVE(scope_, path_)
 static const struct {
 	int scope;
 	const char *path, *value;
@@ -100,6 +116,14 @@ bool key_has_children(int scope, const char *path)
 	return false;
 }
 
+bool key_is_live(int scope, const char *path)
+{
+	for (size_t i = 0; i < sizeof(live) / sizeof(live[0]); i++)
+		if (live[i].scope == scope && strcmp(live[i].path, path) == 0)
+			return true;
+	return false;
+}
+
 bool key_is_later(int scope, const char *path)
 {
 	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
@@ -148,7 +172,7 @@ static bool bar_word(const char *words, unsigned i, struct key_word *word)
 
 bool key_choice(const struct key *k, unsigned i, struct key_word *word)
 {
-	if (k->type == KEY_CHOICE)
+	if (k->type == KEY_CHOICE || k->type == KEY_LOG)
 		return bar_word(k->accepts, i, word);
 	if (k->type == KEY_FILTER && i <= FILTER_LANCZOS)
 		snprintf(word->text, sizeof(word->text), "%s", filter_name((enum filter)i));
@@ -210,6 +234,14 @@ static const char *type_noun(const struct key *k)
 		return "[least, greatest], two numbers";
 	case KEY_CHANNELS:
 		return "a number or a list of three";
+	case KEY_LOG:
+		return ", or a mapping to these from level (all others)"
+#define TOPIC(name, what) ", " #name " (" what ")"
+#include "base/topics.def"
+#undef TOPIC
+			;
+	case KEY_ADDRESS:
+		return "HOST:PORT, an IPv6 address in brackets, the port from 0 (any) to 65535";
 	case KEY_CPUS:
 		return "numbers of CPUs and ranges of them, as 0-3,8, below 1024";
 	default:

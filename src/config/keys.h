@@ -47,6 +47,8 @@ enum key_type {
 	KEY_SHAPE,	/* a list of whole numbers; fills n_dims and dims of struct field */
 	KEY_PAIR,	/* two reals, the second not the smaller */
 	KEY_CHANNELS,	/* three reals, or one for all */
+	KEY_LOG,	/* a level, or a map of them: struct log_levels */
+	KEY_ADDRESS,	/* HOST:PORT or [IPV6]:PORT */
 	KEY_CPUS,	/* "0-3,8"; fills a bitmap of CPUS_MAX */
 };
 
@@ -74,6 +76,8 @@ extern const struct step_text step_texts[STEP_COUNT];
 const struct key *key_find(int scope, const char *path);
 /* Rows below path ("batch" has "batch.size"). */
 bool key_has_children(int scope, const char *path);
+/* A running daemon takes its new value on SIGHUP. */
+bool key_is_live(int scope, const char *path);
 /* A later version has this key, value or transform. */
 bool key_is_later(int scope, const char *path);
 bool key_is_later_value(const struct key *k, const char *value);
@@ -86,7 +90,7 @@ struct key_word {
 bool key_choice(const struct key *k, unsigned i, struct key_word *word);
 
 struct key_text {
-	char text[400];
+	char text[600];
 };
 /* "a size from 16MiB to 64TiB (a whole number with B, KiB, MiB, GiB or TiB)". */
 struct key_text key_accepted(const struct key *k);

@@ -52,10 +52,11 @@ static void put_row(FILE *file, const struct key *k, unsigned indent)
 	bool is_needed = k->fallback == key_required || k->fallback == key_either;
 	bool is_active = is_needed || (k->fallback && !k->sample);
 	bool has_default = k->fallback && !is_needed;
-	char text[900];
+	char text[1200];
 
-	snprintf(text, sizeof(text), "%s Accepted: %s%s.", k->sentence, key_accepted(k).text,
-		 k->fallback == key_required ? "; required" : k->fallback ? "" : "; no default");
+	snprintf(text, sizeof(text), "%s Accepted: %s%s.%s", k->sentence, key_accepted(k).text,
+		 k->fallback == key_required ? "; required" : k->fallback ? "" : "; no default",
+		 key_is_live(k->scope, k->path) ? " Live: SIGHUP changes it." : "");
 	put_comment(file, indent, text);
 	fprintf(file, "%*s%s%s: %s\n", (int)indent, "", is_active ? "" : "# ",
 		last_name(k->path), has_default ? k->fallback : k->sample);

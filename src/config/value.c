@@ -188,6 +188,82 @@ static void read_cpus(struct report *r, const struct key *k, const struct node *
 		memcpy(member, bits, sizeof(bits));
 }
 
+/* One level, by its word; reports and gives false when it is none. */
+static bool read_level(struct report *r, const struct key *k, const struct node *n, uint8_t *ret)
+{
+	struct key_word word;
+
+	if (n->kind == NODE_BAD)
+		return false;
+	for (unsigned i = 0; n->kind == NODE_SCALAR && key_choice(k, i, &word); i++) {
+		if (strcmp(word.text, n->text) != 0)
+			continue;
+		*ret = (uint8_t)i;
+		return true;
+	}
+	wrong(r, k, n);
+	return false;
+}
+
+static void read_topic(struct report *r, const struct key *k, const struct node *n, struct log_levels *log)
+{
+	struct nearest nearest;
+
+	nearest_init(&nearest, n->key->text);
+	for (unsigned i = 0; log_topic_name(i); i++) {
+		if (strcmp(log_topic_name(i), n->key->text) == 0) {
+			read_level(r, k, n, &log->least[i]);
+			return;
+		}
+		nearest_try(&nearest, log_topic_name(i));
+	}
+	report_fault(r, &n->key->place, "unknown topic%s%s%s; accepted: %s", nearest.best ? "; did you mean " : "",
+		     nearest.best ? nearest.best : "", nearest.best ? "?" : "", key_accepted(k).text);
+}
+
+/* The others' level first, wherever it stands. */
+static void read_log(struct report *r, const struct key *k, const struct node *n, void *member)
+{
+	const struct node *general = n->kind == NODE_MAP ? node_child(n, "level", 5) : n;
+	struct log_levels log;
+	uint8_t level = LOG_INFO;
+
+	if (general && !read_level(r, k, general, &level))
+		return;
+	memset(log.least, level, sizeof(log.least));
+	for (const struct node *c = n->kind == NODE_MAP ? n->first : NULL; c; c = c->next) {
+		size_t before = report_enter(r, c->key->text);
+
+		if (c != general)
+			read_topic(r, k, c, &log);
+		report_leave(r, before);
+	}
+	memcpy(member, &log, sizeof(log));
+}
+
+/* Its form alone; whether there is such a host is seen when it is used. */
+static bool is_address(const char *text, size_t most)
+{
+	static const char digits[] = "0123456789";
+	const char *colon = strrchr(text, ':');
+	size_t n_host = colon ? (size_t)(colon - text) : 0, n_port = colon ? strspn(colon + 1, digits) : 0;
+
+	if (n_host == 0 || n_port == 0 || n_port > 5 || colon[1 + n_port] || strlen(text) >= most ||
+	    strtoul(colon + 1, NULL, 10) > 65535)
+		return false;
+	if (*text == '[')
+		return n_host > 2 && strspn(text + 1, "0123456789abcdefABCDEF:.") == n_host - 2 && colon[-1] == ']';
+	return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_") == n_host;
+}
+
+static void read_address(struct report *r, const struct key *k, const struct node *n, char *member)
+{
+	if (n->kind != NODE_SCALAR || !is_address(n->text, k->width))
+		wrong(r, k, n);
+	else
+		memcpy(member, n->text, strlen(n->text) + 1);
+}
+
 static void read_flag(struct report *r, const struct key *k, const struct node *n, void *member)
 {
 	bool is_true = n->kind == NODE_SCALAR && n->is_plain && strcmp(n->text, "true") == 0;
@@ -554,6 +630,12 @@ void value_read(struct report *r, const struct key *k, const struct node *n, voi
 	case KEY_PAIR:
 	case KEY_CHANNELS:
 		read_reals(r, k, n, member);
+		break;
+	case KEY_LOG:
+		read_log(r, k, n, member);
+		break;
+	case KEY_ADDRESS:
+		read_address(r, k, n, member);
 		break;
 	case KEY_CPUS:
 		read_cpus(r, k, n, member);

@@ -102,6 +102,7 @@ static void open_batch(struct core *c, uint32_t stream, uint32_t slot)
 
 	memset(to->causes, 0, sizeof(to->causes));
 	to->state = SLOT_FILLING;
+	to->opened_ns = to->staged_ns = to->ready_ns = c->now_ns;
 	to->epoch = cur->epoch;
 	/* From the position, not from the pass: a resumed one goes on counting. */
 	to->step = cur->pass.start / (cur->pass.batch * cur->pass.world) + cur->step;
@@ -196,6 +197,10 @@ static void lend(struct core *c, uint32_t stream, uint32_t slot)
 	s->n_bad += bad;
 	s->n_due += from->n_rows;
 	s->n_padded += from->n_padded;
+	f->n_batches++;
+	f->n_bad += bad;
+	f->n_due += from->n_rows;
+	f->n_padded += from->n_padded;
 	for (unsigned i = CAUSE_none + 1; i < CAUSE_COUNT; i++)
 		f->causes[i] += from->causes[i];
 	a->lend.slot = slot - f->first_slot;
@@ -207,6 +212,9 @@ static void lend(struct core *c, uint32_t stream, uint32_t slot)
 	a->lend.epoch_after = from->epoch_after;
 	a->lend.position_after = from->position_after;
 	a->lend.bad = from->is_last ? 0 : s->bad;
+	a->lend.opened_ns = from->opened_ns;
+	a->lend.staged_ns = from->staged_ns;
+	a->lend.ready_ns = from->ready_ns;
 	for (unsigned i = 0; i < CORE_WAITS; i++) {
 		a->lend.waits_ns[i] = s->waits_ns[i] - s->lent_waits_ns[i];
 		s->lent_waits_ns[i] = s->waits_ns[i];

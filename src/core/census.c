@@ -33,6 +33,7 @@ void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_
 	ret->n_good = s->n_due - s->n_bad;
 	ret->n_padded = s->n_padded;
 	memcpy(ret->waits_ns, s->waits_ns, sizeof(ret->waits_ns));
+	ret->wait = s->wait;
 	for (uint32_t i = 0; i < s->n_slots; i++)
 		ret->n_quarantined += c->slots[s->slots[i]].state == SLOT_QUARANTINED;
 }
@@ -41,7 +42,9 @@ void core_view_feed(const struct core *c, unsigned feed, struct core_feed_view *
 {
 	const struct feed_state *f = &c->feeds[feed];
 
-	*ret = (struct core_feed_view){.n_warnings = f->n_warnings};
+	*ret = (struct core_feed_view){.n_warnings = f->n_warnings, .n_batches = f->n_batches, .n_due = f->n_due,
+				       .n_good = f->n_due - f->n_bad, .n_bad = f->n_bad, .n_padded = f->n_padded};
+	memcpy(ret->waits_ns, f->waits_ns, sizeof(ret->waits_ns));
 	memcpy(ret->causes, f->causes, sizeof(ret->causes));
 	ret->slots.all = f->feed.n_slots;
 	for (uint32_t i = 0; i < f->feed.n_slots; i++) {

@@ -152,6 +152,7 @@ int core_new(const struct core_spec *spec, struct core **ret)
 	if (!c)
 		return fail(-ENOMEM);
 	c->spec = *spec;
+	c->n_working = spec->n_workers;
 	c->n_fields = z.fields;
 	c->n_slots = z.slots;
 	c->n_jobs = z.jobs;
@@ -187,6 +188,24 @@ struct core *core_free(struct core *c)
 	free(c->actions);
 	free(c);
 	return NULL;
+}
+
+void core_set_workers(struct core *c, uint64_t now_ns, unsigned n)
+{
+	assert(n > 0 && n <= c->spec.n_workers);
+	core_begin(c, now_ns);
+	c->n_working = n;
+}
+
+void core_set_read_timeout(struct core *c, uint64_t timeout_ns)
+{
+	c->spec.read_timeout_ns = timeout_ns;
+}
+
+void core_set_bad(struct core *c, unsigned feed, double limit, bool is_transient_bad)
+{
+	c->feeds[feed].feed.bad_limit = limit;
+	c->feeds[feed].feed.is_transient_bad = is_transient_bad;
 }
 
 /* ---- lists of jobs ---- */
@@ -337,8 +356,10 @@ static void account(struct core *c, uint64_t now_ns)
 
 		if (!s->is_used)
 			continue;
-		if (s->wait >= 0)
+		if (s->wait >= 0) {
 			s->waits_ns[s->wait] += passed;
+			c->feeds[s->feed].waits_ns[s->wait] += passed;
+		}
 		s->wait = wait_now(c, s);
 	}
 	if (now_ns > c->now_ns)

@@ -114,6 +114,16 @@ void core_on_unseen(struct core *c, uint64_t now_ns, uint32_t stream, uint64_t l
 void core_on_hangup(struct core *c, uint64_t now_ns, uint32_t stream);
 void core_on_exit(struct core *c, uint64_t now_ns, uint32_t stream);
 
+/* ---- changes on the way ---- */
+
+/* Only workers below n get tasks from now on; n is at most the spec's. The others finish what they have. */
+void core_set_workers(struct core *c, uint64_t now_ns, unsigned n);
+/* It is up and has no task. */
+bool core_worker_is_idle(const struct core *c, unsigned worker);
+/* Of reads that begin from now on. */
+void core_set_read_timeout(struct core *c, uint64_t timeout_ns);
+void core_set_bad(struct core *c, unsigned feed, double limit, bool is_transient_bad);
+
 /* ---- actions ---- */
 
 enum core_action_kind {
@@ -155,6 +165,7 @@ struct core_action {
 			uint64_t epoch_after, position_after, bad; /* the token's */
 			uint64_t n_batches;	       /* CORE_EPOCH_END: of the next epoch */
 			uint64_t waits_ns[CORE_WAITS]; /* since the last one */
+			uint64_t opened_ns, staged_ns, ready_ns; /* when its rows were drawn, read, made */
 		} lend;
 		struct {
 			enum core_failure failure;
@@ -191,6 +202,7 @@ struct core_stream_view {
 	uint64_t n_lent, n_held;
 	uint64_t n_due, n_good, n_bad, n_padded; /* positions lent so far: due = good + bad */
 	uint64_t waits_ns[CORE_WAITS];
+	int wait; /* enum core_wait now; -1: none */
 	uint32_t n_quarantined;
 };
 
@@ -198,6 +210,8 @@ struct core_feed_view {
 	struct core_slots slots;
 	uint64_t causes[CAUSE_COUNT]; /* bad samples lent, by cause */
 	uint64_t n_warnings;	      /* of libjpeg */
+	uint64_t n_batches, n_due, n_good, n_bad, n_padded; /* lent to anyone: due = good + bad */
+	uint64_t waits_ns[CORE_WAITS]; /* of all its streams, the ended ones too */
 };
 
 struct core_totals {

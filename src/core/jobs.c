@@ -100,6 +100,7 @@ void job_staged(struct core *c, uint32_t job)
 	j->state = JOB_STAGED;
 	if (j->slot == NONE)
 		return; /* its batch takes it when it opens */
+	c->slots[j->slot].staged_ns = c->now_ns;
 	if (j->is_alone)
 		job_push(c, &c->alone, job);
 	else if (j->is_large)

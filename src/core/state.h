@@ -69,6 +69,7 @@ struct request {
 struct slot {
 	uint64_t lease, epoch, step;
 	uint64_t epoch_after, position_after;
+	uint64_t opened_ns, staged_ns, ready_ns; /* staged: the last of its rows so far */
 	uint32_t causes[CAUSE_COUNT];
 	uint32_t feed, stream; /* stream NONE: in the pool */
 	uint32_t n_rows, n_filled, n_tasked, n_padded;
@@ -114,6 +115,8 @@ struct feed_state {
 	uint32_t first_slot;
 	uint64_t ns_per_sample; /* moving average */
 	uint64_t causes[CAUSE_COUNT], n_warnings;
+	uint64_t n_batches, n_due, n_bad, n_padded; /* lent to anyone, ever */
+	uint64_t waits_ns[CORE_WAITS];
 };
 
 struct hand {
@@ -136,6 +139,7 @@ struct candidate {
 
 struct core {
 	struct core_spec spec;
+	unsigned n_working; /* workers that get tasks: the first so many */
 	unsigned n_fields; /* most of any feed: extents a job has */
 	uint64_t now_ns, next_lease, next_task, clock;
 	uint64_t read_deadline_ns; /* no read is late before this; a lower bound while reads fly */
@@ -161,7 +165,8 @@ struct core {
 	uint32_t starved; /* a job with a slot that found no room, or NONE */
 	struct list alone, large; /* jobs that go to a worker by themselves */
 	uint32_t large_worker; /* who has the large scratch, or NONE */
-	uint32_t turn;	       /* stream whose turn it is */
+	uint32_t turn;	       /* stream whose turn it is, to be lent to and read for */
+	uint32_t task_turn;    /* … to get a worker; it moves with every task */
 	struct core_totals totals;
 	bool is_dirty; /* there may be work to start */
 };

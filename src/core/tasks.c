@@ -82,7 +82,7 @@ static uint32_t batch_to_do(const struct core *c, const struct stream *s)
 static bool give_batch(struct core *c, uint32_t worker)
 {
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
-		uint32_t s = (c->turn + i) % c->spec.n_streams, slot, n;
+		uint32_t s = (c->task_turn + i) % c->spec.n_streams, slot, n;
 		struct hand *h;
 
 		if (!is_live(&c->streams[s]))
@@ -95,7 +95,7 @@ static bool give_batch(struct core *c, uint32_t worker)
 		while (n-- && c->slots[slot].staged.head != NONE)
 			hand_add(c, h, job_pop(c, &c->slots[slot].staged));
 		hand_out(c, worker, h);
-		c->turn = s + 1; /* streams take turns */
+		c->task_turn = s + 1; /* streams take turns */
 		return true;
 	}
 	return false;
@@ -107,7 +107,7 @@ void tasks_dispatch(struct core *c)
 	for (uint32_t n_hands = 0; n_hands < CORE_HAND; n_hands++) {
 		if (n_hands > 0 && c->alone.head != NONE)
 			return; /* it needs an idle worker: busy ones get no more until one is */
-		for (uint32_t i = 0; i < c->spec.n_workers; i++) {
+		for (uint32_t i = 0; i < c->n_working; i++) {
 			const struct worker *w = &c->workers[i];
 
 			if (!w->is_up || w->is_killed || w->n_hands != n_hands)
@@ -194,8 +194,10 @@ static void row_done(struct core *c, uint32_t job)
 	if (c->jobs[job].own_cause != CAUSE_none)
 		slot->causes[c->jobs[job].own_cause]++;
 	job_free(c, job);
-	if (++slot->n_filled == slot->n_rows)
+	if (++slot->n_filled == slot->n_rows) {
 		slot->state = SLOT_READY;
+		slot->ready_ns = c->now_ns;
+	}
 }
 
 static void settle_sample(struct core *c, uint32_t job, const struct answer_sample *said)
@@ -266,6 +268,11 @@ bool core_on_answer(struct core *c, uint64_t now_ns, unsigned worker, const void
 	return true;
 }
 
+bool core_worker_is_idle(const struct core *c, unsigned worker)
+{
+	return c->workers[worker].is_up && c->workers[worker].n_hands == 0;
+}
+
 /* ---- workers come and go ---- */
 
 void core_on_worker_up(struct core *c, uint64_t now_ns, unsigned worker)
@@ -315,7 +322,7 @@ void core_on_worker_dead(struct core *c, uint64_t now_ns, unsigned worker)
 	c->workers[worker] = (struct worker){0};
 	if (c->large_worker == worker)
 		c->large_worker = NONE;
-	c->totals.n_worker_deaths += gone.is_up;
+	c->totals.n_worker_deaths += gone.is_up && (worker < c->n_working || gone.n_hands);
 	for (uint32_t i = 0; i < gone.n_hands; i++)
 		put_back(c, &gone.hands[i], i == 0, gone.has_overrun);
 }

@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "batch/machine.h"
+#include "serve/limit.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -142,41 +143,19 @@ static const json_t *our_rank(const struct bench *b)
 	return found;
 }
 
-/* The wait that batches spent most time in, by its key in "waits". */
-static const char *longest_wait(const json_t *waits)
-{
-	const char *key, *longest = "decode";
-	json_t *value;
-
-	json_object_foreach((json_t *)waits, key, value)
-		if (json_number_value(value) > json_number_value(at(waits, longest)))
-			longest = key;
-	return longest;
-}
-
-/* One sentence: what sets the rate, and what would change it. busy: share of the time that workers worked. */
+/* busy: share of the time that workers worked. */
 static json_t *limit(const struct bench *b, const json_t *waits, double busy)
 {
-	const unsigned n_workers = (unsigned)json_array_size(at(b->status, "workers"));
-	const char *wait = longest_wait(waits);
+	struct limit_view v = {.feed = b->feed->name, .busy = busy, .n_cpus = b->n_cpus,
+			       .n_workers = (unsigned)json_array_size(at(b->status, "workers"))};
+	char text[300];
 
-	if (strcmp(wait, "read") == 0)
-		return json_string("reading: workers wait for the storage; faster storage helps, or source.reads: "
-				   "buffered where the set fits into memory and is read again and again");
-	if (strcmp(wait, "slots") == 0)
-		return json_sprintf("slots: batches wait for memory; feeds.%s.slots or daemon.memory may grow",
-				    b->feed->name);
-	if (strcmp(wait, "trainer") == 0)
-		return json_string("the trainer: batches are full before they are asked for");
-	if (busy < 0.7)
-		return json_sprintf("decoding, with the workers on a CPU only %.0f %% of the time: other processes use "
-				    "the CPUs too (daemon.cpus keeps them apart)", 100 * busy);
-	if (n_workers < b->n_cpus)
-		return json_sprintf("decoding: the workers (%u) are busy %.0f %% of the time; daemon.workers may grow, there "
-				    "are %u CPUs", n_workers, 100 * busy, b->n_cpus);
-	return json_sprintf("decoding: the workers (%u) on %u CPUs are busy %.0f %% of the time; more CPUs help, and "
-			    "decode: {image: fast} where JPEGs are at least twice the size that the transforms make",
-			    n_workers, b->n_cpus, 100 * busy);
+	v.waits[CORE_WAIT_READ] = json_number_value(at(waits, "read"));
+	v.waits[CORE_WAIT_DECODE] = json_number_value(at(waits, "decode"));
+	v.waits[CORE_WAIT_SLOTS] = json_number_value(at(waits, "slots"));
+	v.waits[CORE_WAIT_TRAINER] = json_number_value(at(waits, "trainer"));
+	limit_sentence(&v, text, sizeof(text));
+	return json_string(text);
 }
 
 static json_t *report(const struct bench *b)
@@ -300,6 +279,7 @@ int cmd_bench(int argc, char **argv)
 	if (!options_parse(argc, argv, &options, &status) || !options_config(&options, &config, &status))
 		return status;
 	status = STATUS_CONFIG;
+	*config->daemon.metrics = 0; /* the address may be a running daemon's */
 	b.feed = feed_of(config, options.arguments[0]);
 	b.n_cpus = machine_affinity(config->daemon.cpus, CPUS_MAX / 64);
 	if (b.feed) {

@@ -40,7 +40,7 @@ static void print_bash(void)
 	puts("\tesac\n"
 	     "\tcase $command in\n"
 	     "\tcompletion) COMPREPLY=($(compgen -W \"bash zsh fish$options\" -- \"$word\")) ;;");
-	fputs("\thelp) COMPREPLY=($(compgen -W \"config ", stdout);
+	fputs("\thelp) COMPREPLY=($(compgen -W \"config metrics ", stdout);
 	print_commands();
 	puts("$options\" -- \"$word\")) ;;\n"
 	     "\t*) case $word in -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")) ;; esac ;;\n"

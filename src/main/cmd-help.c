@@ -4,6 +4,8 @@
 #include "main/command.h"
 #include "main/options.h"
 
+#include "serve/metrics.h"
+
 #include <string.h>
 
 void help_all(FILE *file)
@@ -12,7 +14,7 @@ void help_all(FILE *file)
 	for (size_t i = 0; i < n_commands; i++)
 		fprintf(file, "  %-10s %.*s\n", commands[i].name, (int)strcspn(commands[i].summary, "\n"),
 			commands[i].summary);
-	fputs("\n`ringfeed help COMMAND` says more; `ringfeed help config` prints every key of the configuration.\n"
+	fputs("\n`ringfeed help COMMAND` says more; `ringfeed help config` prints every key of the configuration,\n`ringfeed help metrics` every metric.\n"
 	      "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 bad or impossible configuration.\n", file);
 }
 
@@ -23,11 +25,21 @@ void help_command(FILE *file, const struct command *c)
 	fprintf(file, "\nexamples:\n%s", c->examples);
 }
 
+static int help_metrics(void)
+{
+	struct metric_text m;
+
+	puts("What daemon.metrics exposes at /metrics, in Prometheus' text format: one row for each metric.\n");
+	for (size_t i = 0; metric_text(i, &m); i++)
+		printf("%s%s%s%s  %s\n    %s\n", m.name, *m.labels ? "{" : "", m.labels, *m.labels ? "}" : "", m.type, m.help);
+	return STATUS_DONE;
+}
+
 static int refuse_topic(const char *topic)
 {
 	const char *best = command_nearest(topic);
 
-	fprintf(stderr, "ringfeed help: no help for '%s'%s%s%s\naccepted: config", topic,
+	fprintf(stderr, "ringfeed help: no help for '%s'%s%s%s\naccepted: config, metrics", topic,
 		best ? "; did you mean " : "", best ? best : "", best ? "?" : "");
 	for (size_t i = 0; i < n_commands; i++)
 		fprintf(stderr, ", %s", commands[i].name);
@@ -49,6 +61,8 @@ int cmd_help(int argc, char **argv)
 	}
 	if (strcmp(options.arguments[0], "config") == 0)
 		return config_print_sample(stdout) == 0 ? STATUS_DONE : STATUS_FAILED;
+	if (strcmp(options.arguments[0], "metrics") == 0)
+		return help_metrics();
 	command = command_find(options.arguments[0]);
 	if (!command)
 		return refuse_topic(options.arguments[0]);

@@ -3,6 +3,7 @@
 /* status: the state of a running daemon, for people or as the JSON it sent. */
 #include "main/command.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <ringfeed/ringfeed.h>
 #include <string.h>
@@ -60,6 +61,7 @@ static void print_feed(const json_t *f)
 	       "%lld quarantined of %lld\n", text(f, "name"), number(f, "samples"), number(f, "shards"),
 	       number(s, "free"), number(s, "filling"), number(s, "ready"), number(s, "leased"),
 	       number(s, "quarantined"), number(s, "all"));
+	printf("  %.1f samples/s; limit: %s\n", seconds(f, "samples_per_second"), text(f, "limit"));
 	json_object_foreach((json_t *)bad, cause, count)
 		printf("  bad: %s %lld\n", cause, (long long)json_integer_value(count));
 	json_array_foreach(json_object_get(f, "groups"), i, group) {
@@ -72,7 +74,7 @@ static void print_feed(const json_t *f)
 
 static void print_text(const json_t *all)
 {
-	const json_t *m = json_object_get(all, "memory"), *feed;
+	const json_t *m = json_object_get(all, "memory"), *reload = json_object_get(all, "reload"), *feed;
 	size_t i;
 
 	printf("ringfeed %s, pid %lld, %s, up %.0fs, pixels with %s, reading with %s%s%s\n", text(all, "version"),
@@ -82,8 +84,33 @@ static void print_text(const json_t *all)
 	printf("memory: %.1f MiB now, %.1f MiB at most, %.1f MiB planned, budget %.1f MiB; %zu workers\n",
 	       mib(m, "resident_bytes"), mib(m, "peak_bytes"), mib(m, "planned_bytes"),
 	       mib(m, "budget_bytes"), json_array_size(json_object_get(all, "workers")));
+	if (json_is_object(reload))
+		printf("reload %.0fs ago, %s: %s\n", seconds(reload, "seconds_ago"), text(reload, "outcome"), text(reload, "text"));
 	json_array_foreach(json_object_get(all, "feeds"), i, feed)
 		print_feed(feed);
+}
+
+static int save_trace(const struct options *options)
+{
+	bool is_stdout = strcmp(options->trace, "-") == 0;
+	struct rf_error error = {.text = ""};
+	FILE *file;
+	char *json;
+	bool is_written;
+
+	if (rf_trace(options->socket, PATIENCE_MS, &json, &error) < 0) {
+		fprintf(stderr, "ringfeed: %s: %s\n", error.name, error.text);
+		return STATUS_FAILED;
+	}
+	file = is_stdout ? stdout : fopen(options->trace, "we");
+	is_written = file && fputs(json, file) >= 0;
+	if (file && !is_stdout)
+		is_written = fclose(file) == 0 && is_written;
+	rf_free(json);
+	if (is_written)
+		return STATUS_DONE;
+	fprintf(stderr, "ringfeed: %s: %s\n", options->trace, strerror(errno));
+	return STATUS_FAILED;
 }
 
 int cmd_status(int argc, char **argv)
@@ -96,6 +123,8 @@ int cmd_status(int argc, char **argv)
 
 	if (!options_parse(argc, argv, &options, &status))
 		return status;
+	if (options.trace)
+		return save_trace(&options);
 	r = rf_status(options.socket, PATIENCE_MS, &json, &error);
 	if (r < 0) {
 		fprintf(stderr, "ringfeed: %s: %s\n", error.name, error.text);

@@ -14,7 +14,7 @@ bool options_config(const struct options *options, struct config **ret, int *ret
 	int r = config_load(options->config, options->sets.list, options->sets.n, ret, &faults);
 
 	if (r == 0) {
-		log_set_level((enum log_level)(*ret)->daemon.log_level);
+		log_set_levels(&(*ret)->daemon.log);
 		return true;
 	}
 	if (r == CONFIG_E_FAULTS) {

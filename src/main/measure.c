@@ -6,7 +6,6 @@
 #include "serve/footprint.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,34 +67,12 @@ void measure_memory(struct measure *m, double now_s)
 		m->peak_bytes = n;
 }
 
-/* Fields 14 and 15 of /proc/PID/stat, 16 and 17 with its reaped children's. */
-static double cpu_of(pid_t pid, int has_children)
-{
-	unsigned long long user = 0, system = 0, child_user = 0, child_system = 0;
-	char path[64], text[1024], *behind;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (fd >= 0)
-		close(fd);
-	text[n > 0 ? n : 0] = 0;
-	behind = strrchr(text, ')');
-	if (!behind || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu",
-			      &user, &system, &child_user, &child_system) != 4)
-		return 0;
-	if (has_children)
-		user += child_user + child_system;
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
-
 struct measure_cpu measure_cpu(const struct measure *m)
 {
-	struct measure_cpu cpu = {.core = cpu_of(m->core, 0), .workers = cpu_of(m->parent, 1)};
+	struct measure_cpu cpu = {.core = (double)footprint_cpu(m->core) / 1e9,
+				  .workers = (double)footprint_cpu_with_reaped(m->parent) / 1e9};
 
 	for (unsigned i = 0; i < m->n_workers; i++)
-		cpu.workers += cpu_of(m->workers[i], 0);
+		cpu.workers += (double)footprint_cpu(m->workers[i]) / 1e9;
 	return cpu;
 }

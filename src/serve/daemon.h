@@ -18,8 +18,12 @@
 #include "order/token.h"
 #include "serve/dataset.h"
 #include "serve/files.h"
+#include "serve/latency.h"
 #include "serve/planning.h"
+#include "serve/reload.h"
 #include "serve/serve.h"
+#include "serve/trace.h"
+#include "serve/trend.h"
 #include "wire.h"
 #include "worker/parent.h"
 
@@ -33,10 +37,12 @@ enum {
 	IDLE_MAX = 32,	       /* connections of one process without a session */
 	SILENCE_S = 10,        /* how long a connection may take to attach or ask for the status */
 	CHILDREN_SHOWN = 8,    /* processes named that keep a slot quarantined */
+	SEEN_BAD_MAX = 8,      /* bad samples that the status names */
 };
 
 /* What an epoll event is about: kind in the upper half, number in the lower. */
-enum watch { WATCH_LISTEN, WATCH_SIGNAL, WATCH_READS, WATCH_PARENT, WATCH_WORKER, WATCH_CLIENT, WATCH_EXIT };
+enum watch { WATCH_LISTEN, WATCH_SIGNAL, WATCH_READS, WATCH_PARENT, WATCH_WORKER, WATCH_CLIENT, WATCH_EXIT,
+	     WATCH_WEB };
 
 struct served_feed {
 	const struct config_feed *config;
@@ -53,12 +59,24 @@ struct helper {
 	pid_t pid;
 	uint64_t respawn_ns; /* when to start the next one; 0: not due */
 	unsigned n_quick_deaths;
+	struct trace_work hands[CORE_HAND]; /* tasks it has, oldest first */
+	unsigned n_hands;
+	uint64_t answered_ns;
 	bool is_up;
 };
 
 struct flying_read {
-	uint32_t feed, shard;
+	uint64_t begun_ns, offset;
+	uint32_t feed, shard, n_bytes;
 	int fd;
+};
+
+struct seen_bad {
+	uint64_t seen_ns, offset;
+	const char *shard;
+	uint32_t feed;
+	enum cause cause;
+	char key[128], detail[TASK_DETAIL_MAX];
 };
 
 struct failed_read {
@@ -89,6 +107,7 @@ struct daemon {
 	const struct config *config;
 	struct served_feed *feeds;
 	unsigned n_feeds, n_workers;
+	unsigned n_wanted; /* workers: n_workers, or fewer since a reload */
 	struct dataset *datasets;
 	struct planning planning;
 	struct memory staging;
@@ -114,6 +133,17 @@ struct daemon {
 	uint64_t idle_ns, used_ns; /* how long it waits without clients; when it last had one */
 	int ledger;
 	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
+	struct seen_bad seen_bad[SEEN_BAD_MAX];
+	unsigned n_seen_bad; /* ever */
+	struct trend trend;
+	struct latency read_latency;
+	struct trace trace;
+	struct reload reload;
+	int (*reread)(void *context, struct config **ret, struct reason *why);
+	void *reread_context;
+	struct web *web; /* NULL: daemon.metrics is not set */
+	uint64_t workers_cpu_ns; /* when last looked at */
+	unsigned n_cpus;	 /* that workers may run on */
 	bool is_ending, has_failed;
 	bool is_deaf; /* the listener is unwatched until a descriptor is free */
 };
@@ -129,6 +159,8 @@ int daemon_watch(struct daemon *d, int fd, uint32_t events, enum watch what, uin
 int daemon_loop(struct daemon *d);
 /* Carries out the core's actions; after every event. */
 void daemon_act(struct daemon *d);
+/* Books all waits up to now, as a look at them wants. */
+void daemon_glance(struct daemon *d);
 
 /* workers.c */
 void workers_spawn(struct daemon *d, unsigned worker);
@@ -137,6 +169,8 @@ void workers_answer(struct daemon *d, unsigned worker);
 void workers_task(struct daemon *d, const struct core_action *a);
 void workers_kill(struct daemon *d, unsigned worker);
 void workers_time(struct daemon *d);
+/* Ends those above n, when they have nothing in hand, and starts those below that are not there. */
+void workers_set(struct daemon *d, unsigned n);
 
 /* reads.c */
 void reads_start(struct daemon *d, const struct core_action *a);
@@ -162,6 +196,10 @@ void session_close(struct daemon *d, uint32_t session);
 void session_hang_up(int fd);
 /* Disconnects who has nothing to say, or does not go after it was told that its session is over. */
 void session_time(struct daemon *d);
+
+/* session-look.c: answers who asks for the status, or for the trace from that cursor on. */
+void session_send_status(struct daemon *d, struct session *s);
+void session_send_trace(struct daemon *d, struct session *s, uint64_t from);
 
 /* outbox.c: sends one message, now or when the socket has room; fd < 0: none. */
 void session_send(struct daemon *d, struct session *s, const void *message, size_t n, int fd);

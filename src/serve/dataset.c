@@ -24,7 +24,7 @@ static int add_shard(void *context, size_t i, const char *path, const struct sta
 	int r;
 
 	if (index->trailing_bytes)
-		log_warn("dataset", "%s: %llu bytes at offset %llu lie behind the end marker and are not read",
+		log_warn("index", "%s: %llu bytes at offset %llu lie behind the end marker and are not read",
 			 path, (unsigned long long)index->trailing_bytes,
 			 (unsigned long long)index->trailing_offset);
 	f->dataset->n_skipped += index->n_skipped;

@@ -54,6 +54,37 @@ uint64_t footprint_private(pid_t pid)
 	return kib_of(text, "\nPss_Anon:") + kib_of(text, "\nPss_File:");
 }
 
+/* Fields 14 and 15 of /proc/PID/stat, 16 and 17 with its reaped children's. */
+static bool read_cpu(pid_t pid, unsigned long long ret_ticks[4])
+{
+	const char *behind;
+	char text[1024];
+
+	read_proc(pid, "stat", text, sizeof(text));
+	behind = strrchr(text, ')');
+	return behind && sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu",
+				&ret_ticks[0], &ret_ticks[1], &ret_ticks[2], &ret_ticks[3]) == 4;
+}
+
+static uint64_t ns_of(unsigned long long ticks)
+{
+	return (uint64_t)ticks * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
+uint64_t footprint_cpu(pid_t pid)
+{
+	unsigned long long ticks[4];
+
+	return read_cpu(pid, ticks) ? ns_of(ticks[0] + ticks[1]) : 0;
+}
+
+uint64_t footprint_cpu_with_reaped(pid_t pid)
+{
+	unsigned long long ticks[4];
+
+	return read_cpu(pid, ticks) ? ns_of(ticks[0] + ticks[1] + ticks[2] + ticks[3]) : 0;
+}
+
 void footprint_sample(struct daemon *d)
 {
 	uint64_t n = footprint_anonymous(getpid()) + footprint_anonymous(d->parent.pid) +

@@ -83,7 +83,7 @@ void holders_look(struct daemon *d)
 		find_holders(d, s, st.st_ino);
 		/* A process that is just ending is here for a moment; it is not worth a line. */
 		if (s->n_looks++ == 1)
-			log_warn("serve", "%u slots of pid %d are quarantined: it is gone, but %d still maps them",
+			log_warn("sessions", "%u slots of pid %d are quarantined: it is gone, but %d still maps them",
 				 v.n_quarantined, s->pid, s->n_holders ? s->holders[0] : -1);
 	}
 }

@@ -38,31 +38,43 @@ struct place {
 	const char *shard;
 	char key[512];
 	uint64_t offset, in_shard;
+	uint32_t number; /* of the shard */
 };
 
-static void find_place(const struct daemon *d, uint32_t feed, uint64_t sample, struct place *ret)
+/* All but the key, which is in the saved index. */
+static void find_file(const struct daemon *d, uint32_t feed, uint64_t sample, struct place *ret)
 {
 	const struct samples *s = &d->feeds[feed].dataset->samples;
 	const struct order_shards shards = {s->starts, s->n_shards};
-	uint32_t shard = order_shard_of(&shards, sample, &ret->in_shard);
 	uint32_t least = SAMPLE_REPEATED;
 
-	ret->shard = s->shards[shard].path;
+	ret->number = order_shard_of(&shards, sample, &ret->in_shard);
+	ret->shard = s->shards[ret->number].path;
 	for (unsigned f = 0; f < s->n_fields; f++)
 		if (samples_place(s, sample, f)->header_block < least)
 			least = samples_place(s, sample, f)->header_block;
 	ret->offset = least < SAMPLE_REPEATED ? (uint64_t)least * 512 : 0;
-	if (dataset_key(d->feeds[feed].dataset, d->config->daemon.index_cache, shard, ret->in_shard, ret->key,
-			sizeof(ret->key), &ret->offset))
-		snprintf(ret->key, sizeof(ret->key), "(sample %llu of the shard)",
-			 (unsigned long long)ret->in_shard);
+	snprintf(ret->key, sizeof(ret->key), "(sample %llu of the shard)", (unsigned long long)ret->in_shard);
+}
+
+static void find_key(const struct daemon *d, uint32_t feed, struct place *p)
+{
+	char key[sizeof(p->key)];
+	uint64_t offset;
+
+	if (dataset_key(d->feeds[feed].dataset, d->config->daemon.index_cache, p->number, p->in_shard, key,
+			sizeof(key), &offset) != 0)
+		return;
+	memcpy(p->key, key, sizeof(key));
+	p->offset = offset;
 }
 
 void ledger_name(const struct daemon *d, uint32_t feed, uint64_t sample, char *text, size_t n_text)
 {
 	struct place p;
 
-	find_place(d, feed, sample, &p);
+	find_file(d, feed, sample, &p);
+	find_key(d, feed, &p);
 	snprintf(text, n_text, "%s, key %s, offset %llu", p.shard, p.key, (unsigned long long)p.offset);
 }
 
@@ -101,7 +113,7 @@ static void tell_log(struct daemon *d, const struct core_action *a, const struct
 		d->bad_untold[cause]++;
 		return;
 	}
-	log_warn("feed", "%s: bad sample: %s, key %s, offset %llu: %s: %s%s%s (%llu more of this kind since "
+	log_warn("feeds", "%s: bad sample: %s, key %s, offset %llu: %s: %s%s%s (%llu more of this kind since "
 		 "the last such line)", d->feeds[a->bad.feed].config->name, p->shard, p->key,
 		 (unsigned long long)p->offset, cause_name(cause), cause_text(cause),
 		 *a->bad.detail ? ": " : "", a->bad.detail, (unsigned long long)d->bad_untold[cause]);
@@ -109,15 +121,28 @@ static void tell_log(struct daemon *d, const struct core_action *a, const struct
 	d->bad_untold[cause] = 0;
 }
 
+/* For the status: no file is read for it. */
+static void remember(struct daemon *d, const struct core_action *a, const struct place *p)
+{
+	struct seen_bad *b = &d->seen_bad[d->n_seen_bad++ % SEEN_BAD_MAX];
+
+	*b = (struct seen_bad){.seen_ns = d->now_ns, .offset = p->offset, .shard = p->shard, .feed = a->bad.feed,
+			       .cause = a->bad.cause};
+	snprintf(b->key, sizeof(b->key), "%s", p->key);
+	memcpy(b->detail, a->bad.detail, sizeof(b->detail));
+}
+
 void ledger_write(struct daemon *d, const struct core_action *a)
 {
 	bool is_told = d->bad_told_ns[a->bad.cause] &&
 		       d->now_ns - d->bad_told_ns[a->bad.cause] < MINUTE_NS;
-	struct place p = {0};
+	struct place p;
 
+	find_file(d, a->bad.feed, a->bad.sample, &p);
 	if (d->ledger >= 0 || !is_told)
-		find_place(d, a->bad.feed, a->bad.sample, &p);
+		find_key(d, a->bad.feed, &p);
 	if (d->ledger >= 0)
 		write_line(d, a, &p);
+	remember(d, a, &p);
 	tell_log(d, a, &p);
 }

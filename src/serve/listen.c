@@ -178,7 +178,7 @@ static void turn_away(struct daemon *d, int fd, const char *why)
 	struct session s = {.fd = fd, .exit_fd = -1, .is_slow = true}; /* true: it is not watched */
 
 	if (!d->turned_away_ns || d->now_ns - d->turned_away_ns >= MINUTE_NS) {
-		log_warn("serve", "clients are turned away: %s", why);
+		log_warn("sessions", "clients are turned away: %s", why);
 		d->turned_away_ns = d->now_ns;
 	}
 	session_say_failed(d, &s, EAGAIN, "Refused", "%s", why);
@@ -227,7 +227,7 @@ static bool accept_one(struct daemon *d)
 		/* The listener stays readable: look away until a connection ends. */
 		epoll_ctl(d->epoll, EPOLL_CTL_DEL, d->listener, NULL);
 		d->is_deaf = true;
-		log_warn("serve", "no descriptor is left for a new client");
+		log_warn("sessions", "no descriptor is left for a new client");
 	}
 	return false;
 }

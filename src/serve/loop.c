@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "serve/web.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -78,6 +79,12 @@ void daemon_act(struct daemon *d)
 	}
 }
 
+void daemon_glance(struct daemon *d)
+{
+	core_on_time(d->core, d->now_ns);
+	daemon_act(d);
+}
+
 static void take_signal(struct daemon *d)
 {
 	struct signalfd_siginfo info;
@@ -85,7 +92,7 @@ static void take_signal(struct daemon *d)
 	if (read(d->signals, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP) {
-		log_info("serve", "SIGHUP: this version reloads nothing while it runs");
+		reload_take(d);
 		return;
 	}
 	if (d->is_ending)
@@ -120,6 +127,9 @@ static void handle(struct daemon *d, const struct epoll_event *e)
 	case WATCH_EXIT:
 		session_exited(d, number);
 		break;
+	case WATCH_WEB:
+		web_run(d);
+		break;
 	}
 }
 
@@ -137,14 +147,14 @@ static void watch_idleness(struct daemon *d)
 
 static void tick(struct daemon *d)
 {
-	if (d->now_ns >= core_deadline(d->core)) {
-		core_on_time(d->core, d->now_ns);
-		daemon_act(d);
-	}
+	if (d->now_ns >= core_deadline(d->core))
+		daemon_glance(d);
 	workers_time(d);
 	if (d->now_ns - d->footprint_ns >= TICK_NS) {
 		footprint_sample(d);
 		session_time(d);
+		trend_time(d);
+		web_run(d);
 		if (d->idle_ns)
 			watch_idleness(d);
 	}

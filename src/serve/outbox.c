@@ -48,7 +48,7 @@ static void keep(struct daemon *d, struct session *s, const void *message, size_
 	char *more = all > OUTBOX_MAX ? NULL : realloc(s->outbox, all);
 
 	if (!more) {
-		log_warn("serve", "pid %d does not read its messages: it is disconnected", s->pid);
+		log_warn("sessions", "pid %d does not read its messages: it is disconnected", s->pid);
 		shutdown(s->fd, SHUT_RDWR); /* the hang-up comes as an event */
 		return;
 	}

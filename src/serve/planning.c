@@ -12,6 +12,8 @@
 #include "base/fault.h"
 #include "batch/machine.h"
 #include "io/engine.h"
+#include "serve/trace.h"
+#include "serve/web.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -105,6 +107,7 @@ static void fill_input(const struct config *config, const struct planning *p, st
 		.memory = config->daemon.memory, .core_base = CORE_BASE_MIB * MIB,
 		.parent_base = PARENT_BASE_MIB * MIB, .worker_base = WORKER_BASE_MIB * MIB,
 		.core_tables = core_bytes(&p->spec), .staging = p->staging_bytes,
+		.trace = sizeof(struct trace), .web = *config->daemon.metrics ? WEB_BYTES : 0,
 		.scratch = SCRATCH_BYTES * (uint64_t)config->n_feeds, .n_workers = p->n_workers,
 		.feeds = feeds, .n_feeds = config->n_feeds,
 	};

@@ -3,10 +3,12 @@
 /* The core's reads through the engine, each on a file that is still the one of the index. */
 #include "serve/daemon.h"
 
+#include "base/log.h"
+
 #include <assert.h>
 #include <poll.h>
 
-enum { BATCH = 32, PATIENCE_MS = 1000 };
+enum { BATCH = 32, PATIENCE_MS = 1000, SLOW_MS = 100 /* worth a line of debug */ };
 
 static void done(struct daemon *d, uint32_t request, int64_t n_bytes, bool is_changed)
 {
@@ -35,6 +37,9 @@ void reads_start(struct daemon *d, const struct core_action *a)
 	d->reads[a->read.request].feed = a->read.feed;
 	d->reads[a->read.request].shard = a->read.shard;
 	d->reads[a->read.request].fd = request.fd;
+	d->reads[a->read.request].begun_ns = d->now_ns;
+	d->reads[a->read.request].offset = a->read.offset;
+	d->reads[a->read.request].n_bytes = a->read.n_bytes;
 	d->n_flying++;
 	io_engine_submit(d->engine, &request);
 }
@@ -45,6 +50,20 @@ void reads_failed(struct daemon *d)
 	bool is_changed = f.result == FILES_E_CHANGED;
 
 	core_on_read(d->core, d->now_ns, f.request, is_changed ? 0 : f.result, is_changed);
+}
+
+static void note(struct daemon *d, const struct flying_read *r, bool has_failed)
+{
+	uint64_t ms = (d->now_ns - r->begun_ns) / 1000000;
+
+	latency_add(&d->read_latency, d->now_ns - r->begun_ns);
+	if (has_failed || ms >= SLOW_MS)
+		log_debug("reads", "feed %s, shard %u: %u bytes at offset %llu %s after %llu ms", d->feeds[r->feed].config->name,
+			  r->shard, r->n_bytes, (unsigned long long)r->offset, has_failed ? "failed" : "came",
+			  (unsigned long long)ms);
+	trace_work(d, &(struct trace_work){.kind = TRACE_READ, .begun_ns = r->begun_ns, .ended_ns = d->now_ns,
+					   .feed = r->feed, .place = r->shard, .size = r->n_bytes,
+					   .offset = r->offset, .has_failed = has_failed});
 }
 
 void reads_reap(struct daemon *d)
@@ -62,6 +81,7 @@ void reads_reap(struct daemon *d)
 			bool is_changed = files_put(d->files, d->reads[request].fd, samples,
 						    d->reads[request].shard);
 
+			note(d, &d->reads[request], list[i].n_bytes < 0);
 			done(d, request, list[i].n_bytes, is_changed && list[i].n_bytes >= 0);
 		}
 	} while (n == BATCH);

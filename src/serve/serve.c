@@ -57,7 +57,7 @@ int serve_run(const struct config *config, const struct serve_options *options, 
 
 	if (!d)
 		return fail(-ENOMEM);
-	log_set_level((enum log_level)config->daemon.log_level);
+	log_set_levels(&config->daemon.log);
 	r = daemon_start(d, config, options, why);
 	if (r == 0) {
 		say_ready(d, options);

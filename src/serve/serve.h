@@ -17,6 +17,9 @@ enum {
 struct serve_options {
 	const char *socket; /* over the config's; NULL: the config's, else the default */
 	int ready_fd;	    /* a byte is written and it is closed when the daemon is ready; -1: none */
+	/* Reads the configuration again, for SIGHUP: 0, or not and the sentence. NULL: it cannot be. */
+	int (*reread)(void *context, struct config **ret, struct reason *why);
+	void *reread_context;
 	uint64_t idle_ns;   /* ends after so long without a client, 0: never */
 };
 

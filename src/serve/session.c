@@ -103,6 +103,9 @@ void session_gone(struct daemon *d, uint32_t stream)
 {
 	struct session *s = session_of(d, stream);
 
+	trace_gone(d, stream);
+	log_debug("sessions", "pid %d has left feed %s after %llu batches", s->pid, d->feeds[s->feed].config->name,
+		  (unsigned long long)s->n_batches);
 	s->has_stream = false;
 	if (s->fd < 0)
 		forget(s);
@@ -126,7 +129,7 @@ void session_time(struct daemon *d)
 		if (s->fd < 0 || d->now_ns - s->since_ns < SILENCE_S * UINT64_C(1000000000) ||
 		    !is_idle(d, s))
 			continue;
-		log_info("serve", "pid %d is disconnected: nothing came from it for %d s", s->pid, SILENCE_S);
+		log_info("sessions", "pid %d is disconnected: nothing came from it for %d s", s->pid, SILENCE_S);
 		session_close(d, i);
 	}
 }
@@ -298,7 +301,7 @@ static void take_attach(struct daemon *d, struct session *s, const struct wire_A
 	s->feed = a.feed;
 	s->has_stream = true;
 	d->stream_session[s->stream] = number_of(d, s);
-	log_info("serve", "pid %d is rank %u of %u of group '%s' on feed %s, from epoch %llu position %llu",
+	log_info("sessions", "pid %d is rank %u of %u of group '%s' on feed %s, from epoch %llu position %llu",
 		 s->pid, m->rank, m->world, m->group, f->config->name, (unsigned long long)at.epoch,
 		 (unsigned long long)at.position);
 	attached(d, s, f, &at);
@@ -330,6 +333,7 @@ static void take_release(struct daemon *d, struct session *s, const struct wire_
 		nonsense(d, s, "a batch was released that is not lent");
 		return;
 	}
+	trace_released(d, m->lease);
 	daemon_act(d);
 	end_when_empty(d, s);
 }
@@ -356,26 +360,6 @@ static void take_seek(struct daemon *d, struct session *s, const struct wire_SEE
 	token_at(f, at.epoch, at.position, at.bad, reply.token, sizeof(reply.token));
 	session_send(d, s, &reply, sizeof(reply), -1);
 	daemon_act(d);
-}
-
-static void send_status(struct daemon *d, struct session *s)
-{
-	struct wire_STATUS_TEXT m = {.head = {WIRE_STATUS_TEXT, sizeof(m)}};
-	char *json = status_json(d);
-	size_t n = json ? strlen(json) : 0, at = 0;
-
-	do {
-		size_t part = n - at < sizeof(m.text) ? n - at : sizeof(m.text);
-
-		memset(m.text, 0, sizeof(m.text));
-		if (part)
-			memcpy(m.text, json + at, part);
-		at += part;
-		m.n_bytes = (uint32_t)part;
-		m.is_last = at == n;
-		session_send(d, s, &m, sizeof(m), -1);
-	} while (at < n);
-	free(json);
 }
 
 /* The texts of a message end in a zero: what is behind it is ignored. */
@@ -417,7 +401,13 @@ static void take_message(struct daemon *d, struct session *s, const struct wire_
 		if (s->state == SESSION_NEW)
 			break;
 		s->since_ns = d->now_ns;
-		send_status(d, s);
+		session_send_status(d, s);
+		return;
+	case WIRE_TRACE:
+		if (s->state == SESSION_NEW)
+			break;
+		s->since_ns = d->now_ns;
+		session_send_trace(d, s, ((const struct wire_TRACE *)head)->from);
 		return;
 	case WIRE_DETACH:
 		if (s->state != SESSION_ATTACHED || s->is_leaving)
@@ -460,8 +450,8 @@ void session_hear(struct daemon *d, uint32_t session, uint32_t events)
 			return;
 		}
 		take_message(d, s, &in.head);
-		if (in.head.type == WIRE_STATUS)
-			return; /* the dear one: others get their turn between two */
+		if (in.head.type == WIRE_STATUS || in.head.type == WIRE_TRACE)
+			return; /* the dear ones: others get their turn between two */
 	}
 }
 
@@ -493,6 +483,7 @@ void session_lend(struct daemon *d, const struct core_action *a)
 	token_at(&d->feeds[s->feed], a->lend.epoch_after, a->lend.position_after, a->lend.bad, m.token,
 		 sizeof(m.token));
 	s->n_batches++;
+	trace_lent(d, a);
 	session_send(d, s, &m, sizeof(m), -1);
 }
 
@@ -502,6 +493,8 @@ void session_epoch_end(struct daemon *d, const struct core_action *a)
 	struct wire_EPOCH_END m = {.head = {WIRE_EPOCH_END, sizeof(m)}, .serial = a->lend.serial,
 				   .epoch = a->lend.epoch, .n_batches = a->lend.n_batches};
 
+	log_debug("sessions", "pid %d has epoch %llu of feed %s behind it", s->pid, (unsigned long long)a->lend.epoch,
+		  d->feeds[s->feed].config->name);
 	token_at(&d->feeds[s->feed], a->lend.epoch_after, 0, 0, m.token, sizeof(m.token));
 	session_send(d, s, &m, sizeof(m), -1);
 }
@@ -545,6 +538,6 @@ void session_fail(struct daemon *d, const struct core_action *a)
 		session_say_failed(d, s, ECANCELED, "Refused", "a newer restart of this group took its place");
 		break;
 	}
-	log_error("feed", "%s: session of pid %d has failed%s%s", f->config->name, s->pid,
+	log_error("feeds", "%s: session of pid %d has failed%s%s", f->config->name, s->pid,
 		  *where ? " on " : "", where);
 }

@@ -11,6 +11,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "batch/machine.h"
+#include "serve/web.h"
 #include "worker/maker.h"
 
 #include <errno.h>
@@ -79,7 +80,7 @@ static int plan_memory(struct daemon *d, struct reason *why)
 	if (r)
 		return r;
 	print_plan(&d->planning.plan);
-	d->n_workers = d->planning.n_workers;
+	d->n_workers = d->n_wanted = d->planning.n_workers;
 	log_info("serve", "%u workers (%s)", d->n_workers, d->planning.workers_text);
 	machine_memory("", &limit);
 	return machine_check_memory(&limit, d->planning.plan.total, why) ? SERVE_E_REFUSED : 0;
@@ -130,7 +131,7 @@ static int open_engine(struct daemon *d, struct reason *why)
 	}
 	snprintf(d->io_reason, sizeof(d->io_reason), "%s", refused.text);
 	if (*refused.text)
-		log_warn("io", "reading with threads: %s", refused.text);
+		log_warn("reads", "reading with threads: %s", refused.text);
 	return daemon_watch(d, io_engine_fd(d->engine), EPOLLIN, WATCH_READS, 0);
 }
 
@@ -206,6 +207,8 @@ static int open_all(struct daemon *d, struct reason *why)
 	int r = open_engine(d, why);
 
 	if (r == 0)
+		r = trend_init(&d->trend, d->n_feeds);
+	if (r == 0)
 		r = core_new(&d->planning.spec, &d->core);
 	if (r == 0)
 		r = files_new(OPEN_SHARDS_MAX, &d->files);
@@ -213,6 +216,8 @@ static int open_all(struct daemon *d, struct reason *why)
 		r = open_signals(d);
 	if (r == 0)
 		r = ledger_open(d, why);
+	if (r == 0)
+		r = web_start(d, why);
 	if (r == 0)
 		r = start_workers(d);
 	return r;
@@ -230,7 +235,10 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 		d->sessions[i].fd = d->sessions[i].exit_fd = -1;
 	d->started_ns = d->now_ns = monotonic_ns();
 	d->idle_ns = options->idle_ns;
+	d->reread = options->reread;
+	d->reread_context = options->reread_context;
 	raise_descriptors();
+	d->n_cpus = machine_affinity(config->daemon.cpus, CPUS_MAX / 64);
 	r = check_kernels(why);
 	if (r == 0)
 		r = take_cpus(config, why);
@@ -242,6 +250,8 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 	if (d->epoll < 0)
 		return fail(-errno);
 	r = listen_open(d, why); /* first: two daemons must not both index and plan */
+	if (r == 0)
+		r = web_listen(d, why);
 	if (r == 0)
 		r = open_datasets(d, why);
 	if (r == 0)
@@ -273,6 +283,7 @@ void daemon_stop(struct daemon *d)
 		if (d->sessions[i].fd >= 0)
 			close(d->sessions[i].fd);
 	listen_close(d);
+	d->web = web_free(d->web);
 	for (unsigned i = 0; d->helpers && i < d->n_workers; i++)
 		if (d->helpers[i].channel >= 0)
 			close(d->helpers[i].channel);
@@ -294,6 +305,8 @@ void daemon_stop(struct daemon *d)
 		dataset_deinit(&d->datasets[i]);
 	}
 	planning_deinit(&d->planning);
+	trend_deinit(&d->trend);
+	reload_deinit(&d->reload);
 	free(d->feeds);
 	free(d->datasets);
 	free(d->worker_feeds);

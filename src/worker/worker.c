@@ -247,7 +247,7 @@ void worker_main(const struct worker_setup *setup, unsigned number, int channel)
 	limit_memory(setup);
 	for (unsigned i = 0; i < setup->n_feeds; i++) {
 		if (maker_new(setup->feeds[i].pipeline, setup->scratch_bytes, &w->makers[i]) < 0) {
-			log_error("worker", "worker %u cannot set up its decoders: out of memory", number);
+			log_error("workers", "worker %u cannot set up its decoders: out of memory", number);
 			_exit(1);
 		}
 	}

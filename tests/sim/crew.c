@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+enum { RESIZES = 3000 }; /* how often a worker that is up again comes with another number of them, as sim_odds has it */
+
 static uint64_t lying_answer(struct sim *s, struct answer *a, struct answer_sample *samples, size_t *n)
 {
 	uint32_t last = a->n_samples - 1;
@@ -121,6 +123,7 @@ void crew_take(struct sim *s, const struct core_action *a)
 	struct sim_task *t;
 
 	SIM_CHECK(s, a->task.worker < s->world.spec.n_workers && w->is_up, "a task for no worker");
+	SIM_CHECK(s, a->task.worker < s->world.spec.n_workers - s->n_idle_workers, "a task for a worker that is not wanted");
 	SIM_CHECK(s, !w->is_condemned, "a task for a worker that is to be killed");
 	SIM_CHECK(s, w->n_tasks < CORE_HAND, "a third task in hand");
 	t = &w->tasks[w->n_tasks];
@@ -233,6 +236,10 @@ void crew_up(struct sim *s, uint32_t worker)
 
 	w->is_up = true;
 	core_on_worker_up(s->core, sim_tells(s), worker);
+	if (!sim_odds(s, RESIZES))
+		return;
+	s->n_idle_workers = s->is_ending ? 0 : (uint32_t)sim_below(s, s->world.spec.n_workers);
+	core_set_workers(s->core, sim_tells(s), s->world.spec.n_workers - s->n_idle_workers);
 }
 
 bool crew_is_idle(const struct sim *s)

@@ -196,6 +196,7 @@ struct sim {
 	struct events events;
 	struct page *pages;
 	uint32_t n_pages, n_flying, n_large;
+	uint32_t n_idle_workers; /* the last so many get no tasks, as after a reload */
 	struct flight flights[SIM_READS_MAX];
 	uint32_t flying[SIM_FLYING_MAX];
 	struct sim_worker workers[SIM_WORKERS_MAX];

@@ -68,6 +68,7 @@ _PROTOTYPES = {
     "rf_batch_return": (c_int, [c_void_p]),
     "rf_batch_release": (c_int, [c_void_p]),
     "rf_status": (c_int, [c_char_p, c_int, POINTER(c_void_p), POINTER(Error)]),
+    "rf_trace": (c_int, [c_char_p, c_int, POINTER(c_void_p), POINTER(Error)]),
     "rf_free": (None, [c_void_p]),
 }
 

@@ -36,7 +36,7 @@ static void defaults(void **state)
 	assert_int_equal(c->daemon.read_timeout_ns, 30000000000);
 	assert_null(c->daemon.ledger);
 	assert_null(c->daemon.index_cache);
-	assert_int_equal(c->daemon.log_level, LOG_INFO);
+	assert_int_equal(c->daemon.log.least[LOG_TOPIC_reads], LOG_INFO);
 	assert_int_equal(c->n_feeds, 1);
 	assert_null(config_feed(c, "trai"));
 	assert_string_equal(f->patterns[0], "a.tar");
@@ -87,7 +87,7 @@ static void all_given(void **state)
 	assert_int_equal(c->daemon.read_timeout_ns, 200000000);
 	assert_string_equal(c->daemon.ledger, "/data/ledger");
 	assert_string_equal(c->daemon.index_cache, "/c");
-	assert_int_equal(c->daemon.log_level, LOG_DEBUG);
+	assert_int_equal(c->daemon.log.least[LOG_TOPIC_reads], LOG_DEBUG);
 	assert_int_equal(f->n_patterns, 2);
 	assert_string_equal(f->patterns[0], "/data/{0..9}.tar");
 	assert_string_equal(f->patterns[1], "*.tar");
@@ -214,7 +214,7 @@ static void who_wins(void **state)
 	assert_int_equal(c->daemon.workers, 9);		  /* command line over environment */
 	assert_int_equal(c->daemon.io, CONFIG_IO_THREADS); /* environment over file */
 	assert_int_equal(c->daemon.memory, 1 << 30);	  /* file over default */
-	assert_int_equal(c->daemon.log_level, LOG_WARN);  /* not in the file at all */
+	assert_int_equal(c->daemon.log.least[LOG_TOPIC_reads], LOG_WARN);  /* not in the file at all */
 	assert_int_equal(c->feeds[0].slots, 7);
 	assert_int_equal(c->feeds[0].batch_size, 2); /* the last one */
 	assert_int_equal(c->feeds[0].n_patterns, 2);

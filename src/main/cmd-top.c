@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the ringfeed authors */
+/*
+ * top: `status`, live. Rates are differences of two looks at the counters; a daemon that is gone is looked for
+ * again at every turn. Without a terminal it prints one picture and ends.
+ */
+#include "main/command.h"
+#include "main/screen.h"
+
+#include <jansson.h>
+#include <poll.h>
+#include <ringfeed/ringfeed.h>
+#include <string.h>
+#include <time.h>
+
+#define MIB 1048576.0
+
+enum { PATIENCE_MS = 1000, BAR = 30 };
+
+struct top {
+	const struct options *options;
+	json_t *now, *last; /* last: NULL after a start of the daemon */
+	double now_s, last_s;
+	struct rf_error error;
+	int interval_ms;
+};
+
+static double clock_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static const json_t *at(const json_t *from, const char *key)
+{
+	return json_object_get(from, key);
+}
+
+static long long number(const json_t *from, const char *key)
+{
+	return json_integer_value(at(from, key));
+}
+
+static double real(const json_t *from, const char *key)
+{
+	return json_number_value(at(from, key));
+}
+
+static const char *text(const json_t *from, const char *key)
+{
+	const char *found = json_string_value(at(from, key));
+
+	return found ? found : "";
+}
+
+/* How fast a counter grows; then: the same object at the last look, NULL: none. */
+static double rate(const struct top *t, const json_t *now, const json_t *then, const char *key)
+{
+	double seconds = t->now_s - t->last_s;
+
+	return then && seconds > 0 ? (real(now, key) - real(then, key)) / seconds : 0;
+}
+
+/* The member of the list whose value at key is the same. */
+static const json_t *same(const json_t *list, const json_t *as, const char *key)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		if (json_equal(at(item, key), at(as, key)))
+			return item;
+	return NULL;
+}
+
+static void look(struct top *t)
+{
+	json_t *now = NULL;
+	char *json;
+
+	if (rf_status(t->options->socket, PATIENCE_MS, &json, &t->error) == 0) {
+		now = json_loads(json, 0, NULL);
+		rf_free(json);
+	}
+	json_decref(t->last);
+	t->last = t->now;
+	t->last_s = t->now_s;
+	t->now = now;
+	t->now_s = clock_s();
+	if (t->last && (!now || number(now, "pid") != number(t->last, "pid"))) {
+		json_decref(t->last);
+		t->last = NULL;
+	}
+}
+
+/* ---- drawing ---- */
+
+static void draw_daemon(const struct top *t)
+{
+	const json_t *m = at(t->now, "memory"), *reads = at(t->now, "reads"), *cpu = at(t->now, "cpu_seconds");
+	const json_t *reads_then = at(t->last, "reads"), *cpu_then = at(t->last, "cpu_seconds"), *worker;
+	double budget = real(m, "budget_bytes"), share = budget > 0 ? real(m, "resident_bytes") / budget : 0;
+	int filled = share < 1 ? (int)(share * BAR + 0.5) : BAR;
+	long long n_up = 0;
+	char bar[BAR + 1];
+	size_t i;
+
+	memset(bar, '.', BAR);
+	memset(bar, '#', (size_t)filled);
+	bar[BAR] = 0;
+	json_array_foreach(at(t->now, "workers"), i, worker)
+		n_up += json_is_true(at(worker, "up"));
+	screen_line(LOOK_BOLD, "ringfeed %s  pid %lld  up %.0f s  %s  pixels with %s  %s", text(t->now, "version"),
+		    number(t->now, "pid"), real(t->now, "uptime_seconds"), text(t->now, "engine"), text(t->now, "kernels"),
+		    text(t->now, "socket"));
+	screen_line(LOOK_PLAIN, "memory  [%s] %.1f of %.1f MiB, at most %.1f", bar, real(m, "resident_bytes") / MIB,
+		    budget / MIB, real(m, "peak_bytes") / MIB);
+	screen_line(LOOK_PLAIN, "workers %lld of %zu up, %lld deaths, %.0f tasks/s; CPU: workers %.0f %%, core %.0f %%", n_up,
+		    json_array_size(at(t->now, "workers")), number(reads, "worker_deaths"),
+		    rate(t, reads, reads_then, "tasks"), 100 * rate(t, cpu, cpu_then, "workers"),
+		    100 * rate(t, cpu, cpu_then, "core"));
+	screen_line(LOOK_PLAIN, "reads   %.0f/s, %.1f MiB/s, %lld in flight, %lld retries", rate(t, reads, reads_then, "requests"),
+		    rate(t, reads, reads_then, "bytes") / MIB, number(reads, "in_flight"), number(reads, "retries"));
+}
+
+static void draw_rank(const struct top *t, const json_t *r, const json_t *then)
+{
+	const json_t *waits = at(r, "waits"), *waits_then = at(then, "waits");
+
+	screen_line(number(r, "quarantined_slots") ? LOOK_RED : LOOK_PLAIN,
+		    "  %4lld %8lld  %-11s %5lld %7lld/%-7lld %6lld  %3lld/%-3lld %-8s %8.1f  %5.0f %6.0f %5.0f %7.0f",
+		    number(r, "rank"), number(r, "pid"), text(r, "state"), number(r, "epoch"), number(r, "step"),
+		    number(r, "batches_in_epoch"), number(r, "lag"), number(r, "leases"), number(r, "slots"),
+		    text(r, "waits_for"), rate(t, r, then, "batches"), 100 * rate(t, waits, waits_then, "read"),
+		    100 * rate(t, waits, waits_then, "decode"), 100 * rate(t, waits, waits_then, "slots"),
+		    100 * rate(t, waits, waits_then, "trainer"));
+}
+
+static void draw_group(const struct top *t, const json_t *g, const json_t *then)
+{
+	const json_t *rank;
+	size_t i;
+
+	screen_line(LOOK_PLAIN, "  group %s, world size %lld", *text(g, "name") ? text(g, "name") : "(a trainer alone)",
+		    number(g, "world"));
+	screen_line(LOOK_DIM, "  rank      pid  state       epoch    step/of     behind   holds waits    batches/s   read%% "
+		    "decode%% slots%% trainer%%");
+	json_array_foreach(at(g, "ranks"), i, rank)
+		draw_rank(t, rank, same(at(then, "ranks"), rank, "rank"));
+}
+
+static void draw_feed(const struct top *t, const json_t *f, const json_t *then)
+{
+	const json_t *slots = at(f, "slots"), *group;
+	size_t i;
+
+	screen_line(LOOK_PLAIN, "%s", "");
+	screen_line(LOOK_BOLD, "feed %s  %.0f samples/s  %.1f batches/s  %lld delivered", text(f, "name"),
+		    rate(t, f, then, "due"), rate(t, f, then, "batches"), number(f, "delivered"));
+	if (number(f, "bad"))
+		screen_line(LOOK_RED, "  %lld samples are bad (%.2f %%)", number(f, "bad"), 100 * real(f, "bad") / real(f, "due"));
+	screen_line(LOOK_PLAIN, "  limit: %s", text(f, "limit"));
+	screen_line(LOOK_PLAIN, "  slots: %lld leased, %lld ready, %lld filling, %lld free, %lld quarantined of %lld",
+		    number(slots, "leased"), number(slots, "ready"), number(slots, "filling"), number(slots, "free"),
+		    number(slots, "quarantined"), number(slots, "all"));
+	json_array_foreach(at(f, "groups"), i, group)
+		draw_group(t, group, same(at(then, "groups"), group, "number"));
+}
+
+static void draw(const struct top *t)
+{
+	const json_t *feed;
+	size_t i;
+
+	screen_begin();
+	if (t->now) {
+		draw_daemon(t);
+		json_array_foreach(at(t->now, "feeds"), i, feed)
+			draw_feed(t, feed, same(at(t->last, "feeds"), feed, "name"));
+	} else {
+		screen_line(LOOK_BOLD, "ringfeed top  (q quits)");
+		screen_line(LOOK_RED, "%s: %s", t->error.name, t->error.text);
+		screen_line(LOOK_PLAIN, "It is looked for again every %d s.", t->interval_ms / 1000);
+	}
+	screen_end();
+}
+
+/* ---- life ---- */
+
+static int live(struct top *t)
+{
+	double next = clock_s();
+	char key = 0;
+
+	for (;;) {
+		double left = next - clock_s();
+		enum screen_event event;
+
+		if (left <= 0) {
+			look(t);
+			draw(t);
+			next = clock_s() + t->interval_ms / 1000.0;
+			left = next - clock_s();
+		}
+		event = screen_wait((int)(left * 1000) + 1, &key);
+		if (event == SCREEN_END || (event == SCREEN_KEY && (key == 'q' || key == 'Q')))
+			break;
+		if (event == SCREEN_RESIZED)
+			draw(t);
+	}
+	screen_close();
+	return screen_signal() ? 128 + screen_signal() : STATUS_DONE;
+}
+
+/* Two looks, one picture. */
+static int once(struct top *t)
+{
+	look(t);
+	if (t->now) {
+		poll(NULL, 0, t->interval_ms);
+		look(t);
+	}
+	if (!t->now) {
+		fprintf(stderr, "ringfeed: %s: %s\n", t->error.name, t->error.text);
+		return STATUS_FAILED;
+	}
+	draw(t);
+	return STATUS_DONE;
+}
+
+int cmd_top(int argc, char **argv)
+{
+	struct options options;
+	struct top t = {.options = &options};
+	int status;
+
+	if (!options_parse(argc, argv, &options, &status))
+		return status;
+	t.interval_ms = options.interval ? (int)options.interval * 1000 : 1000;
+	status = screen_open() ? live(&t) : once(&t);
+	json_decref(t.now);
+	json_decref(t.last);
+	return status;
+}
