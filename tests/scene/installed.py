@@ -41,7 +41,7 @@ def complete(folder):
         if package:
             python.add(package[1])
         else:
-            found.add(re.sub(r"^lib/[a-z0-9_]+-linux-gnu[a-z0-9]*/", "lib/", name).replace(version(), "VERSION"))
+            found.add(re.sub(r"^lib(64|/[a-z0-9_]+-linux-gnu[a-z0-9]*)/", "lib/", name).replace(version(), "VERSION"))
     assert found == EXPECTED, (found - EXPECTED, EXPECTED - found)
     sources = {str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     assert {name for name in python if "__pycache__" not in name} == sources and "py.typed" in sources, python ^ sources
