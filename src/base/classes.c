@@ -160,3 +160,11 @@ int64_t classes_find(const struct classes *c, const void *name, size_t n_name)
 {
 	return (int64_t)*place_of(c, trim(name, n_name)) - 1;
 }
+
+const char *classes_name(const struct classes *c, int64_t number, size_t *ret_n)
+{
+	if (number < 0 || (uint64_t)number >= c->n)
+		return NULL;
+	*ret_n = c->names[number].n;
+	return c->names[number].at;
+}

@@ -33,5 +33,7 @@ size_t classes_bytes(const struct classes *c);
 size_t classes_count(const struct classes *c);
 /* The number of the name, or -1. Space around it does not count. */
 int64_t classes_find(const struct classes *c, const void *name, size_t n_name);
+/* The name of that number, not zero-ended; NULL: there is none. */
+const char *classes_name(const struct classes *c, int64_t number, size_t *ret_n);
 
 #endif

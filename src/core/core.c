@@ -107,17 +107,22 @@ static bool allocate(struct core *c, const struct sizes *z)
 	       c->requests && c->workers && c->page_words && c->candidates && c->actions;
 }
 
+uint32_t must_pages(const struct core_spec *spec)
+{
+	const uint32_t n_pages = (uint32_t)(spec->staging_bytes / CORE_PAGE);
+	const uint32_t least = (uint32_t)(core_staging_least(spec->feeds, spec->n_feeds) / 2 / CORE_PAGE);
+
+	return least < n_pages / 4 ? n_pages / 4 : least;
+}
+
 static void init_tables(struct core *c)
 {
-	uint32_t n_pages = (uint32_t)(c->spec.staging_bytes / CORE_PAGE);
-	uint32_t n_must = (uint32_t)(core_staging_least(c->spec.feeds, c->spec.n_feeds) / 2 / CORE_PAGE);
+	const uint32_t n_pages = (uint32_t)(c->spec.staging_bytes / CORE_PAGE), n_must = must_pages(&c->spec);
 	uint32_t first = 0;
 
-	if (n_must < n_pages / 4)
-		n_must = n_pages / 4;
 	pages_init(&c->must, c->page_words, 0, n_must);
 	pages_init(&c->ahead, c->page_words, n_must, n_pages - n_must);
-	c->ahead_again = c->ahead.n_pages / 4;
+	c->ahead_again = c->ahead.n_pages / AHEAD_ROUNDS;
 	for (uint32_t i = 0; i < c->n_jobs; i++)
 		c->jobs[i].next = i + 1 < c->n_jobs ? i + 1 : NONE;
 	for (uint32_t i = 0; i < c->n_requests; i++)

@@ -259,8 +259,8 @@ static void sink(struct candidate *heap, uint32_t i, uint32_t n)
 	heap[i] = it;
 }
 
-/* By place, in place: libc's qsort may allocate. */
-static void sort(struct candidate *cands, uint32_t n)
+/* Not libc's qsort, which may allocate. */
+void candidates_sort(struct candidate *cands, uint32_t n)
 {
 	for (uint32_t i = n / 2; i-- > 0;)
 		sink(cands, i, n);
@@ -273,8 +273,7 @@ static void sort(struct candidate *cands, uint32_t n)
 	}
 }
 
-/* How many candidates from the first on go into one request, which ends at *ret_end. */
-static uint32_t merge(const struct core *c, const struct candidate *first, uint32_t n, uint64_t *ret_end)
+uint32_t candidates_merge(const struct candidate *first, uint32_t n, uint32_t read_max, uint64_t *ret_end)
 {
 	uint64_t start = first->offset / CORE_PAGE * CORE_PAGE;
 	uint32_t k = 1;
@@ -285,7 +284,7 @@ static uint32_t merge(const struct core *c, const struct candidate *first, uint3
 		uint64_t end = next->end > *ret_end ? next->end : *ret_end;
 
 		if (next->feed != first->feed || next->shard != first->shard ||
-		    next->offset > *ret_end + MERGE_GAP || end - start > c->spec.read_max)
+		    next->offset > *ret_end + MERGE_GAP || end - start > read_max)
 			break;
 		*ret_end = end;
 	}
@@ -363,12 +362,12 @@ static uint64_t end_of(const struct candidate *cands, uint32_t n)
 
 static void run_round(struct core *c, struct round *round)
 {
-	sort(c->candidates, round->n);
+	candidates_sort(c->candidates, round->n);
 	for (uint32_t i = 0, n; i < round->n; i += n) {
 		const struct candidate *first = &c->candidates[i];
 		uint64_t end;
 
-		n = merge(c, first, round->n - i, &end);
+		n = candidates_merge(first, round->n - i, c->spec.read_max, &end);
 		if (round->is_ahead && round->found_no_room) {
 			give_up(c, round, first);
 			n = 1;
@@ -412,7 +411,7 @@ void reads_plan(struct core *c)
 		ahead.budget = (uint64_t)c->ahead.n_free * CORE_PAGE;
 		collect_ahead(c, &ahead);
 		run_round(c, &ahead);
-		c->ahead_again = c->ahead.n_pages / 4;
+		c->ahead_again = c->ahead.n_pages / AHEAD_ROUNDS;
 		if (ahead.found_no_room && c->ahead.n_free + c->ahead.n_pages / 16 > c->ahead_again)
 			c->ahead_again = c->ahead.n_free + c->ahead.n_pages / 16;
 		if (c->ahead_again > c->ahead.n_pages)

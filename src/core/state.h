@@ -20,6 +20,7 @@ enum {
 	ACTIONS_SLACK = 192,   /* room that one step of work may need */
 	CANDIDATES_MAX = 2048, /* extents sorted and merged in one round */
 	MERGE_GAP = 16 << 10,  /* bytes worth reading to save a request */
+	AHEAD_ROUNDS = 4,      /* one of so many parts of the read-ahead zone is free before it is filled again */
 	EPOCHS_KEPT = 8,       /* orders kept per feed */
 	ATTEMPTS_MAX = 8,      /* substitutes for one position */
 	READ_TRIES = 3,
@@ -172,6 +173,8 @@ struct core {
 };
 
 /* core.c */
+/* Pages of the zone that is kept for samples whose row has a slot; the rest is for reading ahead. */
+uint32_t must_pages(const struct core_spec *spec);
 /* Every event begins here: books the waits up to now. */
 void core_begin(struct core *c, uint64_t now_ns);
 struct core_action *action_add(struct core *c, enum core_action_kind kind, uint32_t stream);
@@ -213,6 +216,10 @@ void reads_plan(struct core *c);
 void reads_settle(struct core *c);
 void request_put(struct core *c, uint32_t request);
 void reads_time(struct core *c);
+/* By place, in place. */
+void candidates_sort(struct candidate *cands, uint32_t n);
+/* How many candidates from the first on go into one request, which ends at *ret_end. */
+uint32_t candidates_merge(const struct candidate *first, uint32_t n, uint32_t read_max, uint64_t *ret_end);
 
 /* tasks.c */
 void tasks_dispatch(struct core *c);

@@ -6,11 +6,44 @@
 
 #include "base/fault.h"
 #include "batch/machine.h"
+#include "core/forecast.h"
 #include "order/order.h"
+#include "order/quality.h"
 #include "serve/planning.h"
 
+#include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Samples looked at, of a larger epoch: a fraction of a second. */
+enum { LOOKED_AT = 1 << 16 };
+
+/* What an epoch of one feed is like. */
+struct outlook {
+	struct order_quality quality;
+	struct core_forecast reads;
+};
+
+static int look_ahead(const struct planning *p, unsigned feed, struct outlook *ret)
+{
+	const struct core_feed *f = &p->core_feeds[feed];
+	const struct order_shards shards = {f->samples->starts, f->samples->n_shards};
+	struct order order;
+	int r = order_init(&order, &f->order, &shards, 0);
+
+	if (r < 0)
+		return pass(r);
+	order_quality(&order, LOOKED_AT, &ret->quality);
+	order_deinit(&order);
+	r = core_forecast(&p->spec, feed, LOOKED_AT, &ret->reads);
+	return r < 0 ? pass(r) : 0;
+}
+
+static double ratio(uint64_t a, uint64_t b)
+{
+	return b ? (double)a / (double)b : 0;
+}
 
 static struct pass pass_of(const struct core_feed *f, uint64_t world)
 {
@@ -18,7 +51,17 @@ static struct pass pass_of(const struct core_feed *f, uint64_t world)
 			     .batch = f->batch_size ? f->batch_size : f->batch_global / world};
 }
 
-static void print_text(const struct config *config, const struct planning *p)
+static void print_outlook(const char *name, const struct outlook *o)
+{
+	printf("feed %s: shuffled to %.1f %% (displacement) and %.1f %% (adjacency) of what a random permutation gives; "
+	       "%.1f %% of neighbours are of one shard (there %.1f %%)\n", name, 100 * o->quality.displacement,
+	       100 * o->quality.adjacency, 100 * o->quality.same_shard, 100 * o->quality.same_shard_expected);
+	printf("feed %s: reads of %.1f KiB in the mean, %.2f of them and %.1f KiB per sample\n", name,
+	       ratio(o->reads.read_bytes, o->reads.n_reads) / 1024, ratio(o->reads.n_reads, o->reads.n_samples),
+	       ratio(o->reads.read_bytes, o->reads.n_samples) / 1024);
+}
+
+static void print_text(const struct config *config, const struct planning *p, const struct outlook *outlooks)
 {
 	int width = plan_name_width(&p->plan);
 	char line[300], total[32], budget[32];
@@ -37,15 +80,27 @@ static void print_text(const struct config *config, const struct planning *p)
 		struct pass pass = pass_of(f, least);
 
 		printf("feed %s: %llu samples in %zu shards; %llu batches of %llu per rank and epoch "
-		       "(world size %llu); %.1f KiB read per sample\n", f->name,
-		       (unsigned long long)f->samples->n_samples, f->samples->n_shards,
+		       "(world size %llu)\n", f->name, (unsigned long long)f->samples->n_samples, f->samples->n_shards,
 		       (unsigned long long)pass_n_batches(&pass), (unsigned long long)pass.batch,
-		       (unsigned long long)least,
-		       (double)f->samples->total_bytes / (double)f->samples->n_samples / 1024);
+		       (unsigned long long)least);
+		print_outlook(f->name, &outlooks[i]);
 	}
 }
 
-static int print_json(const struct config *config, const struct planning *p)
+static json_t *quality_json(const struct order_quality *q)
+{
+	return json_pack("{s:f, s:f, s:f, s:f, s:b}", "displacement", q->displacement, "adjacency", q->adjacency,
+			 "same_shard", q->same_shard, "same_shard_expected", q->same_shard_expected, "exact", q->is_exact);
+}
+
+static json_t *reads_json(const struct core_forecast *f)
+{
+	return json_pack("{s:f, s:f, s:f, s:b}", "mean_bytes", ratio(f->read_bytes, f->n_reads), "per_sample",
+			 ratio(f->n_reads, f->n_samples), "bytes_per_sample", ratio(f->read_bytes, f->n_samples), "exact",
+			 f->is_exact);
+}
+
+static int print_json(const struct config *config, const struct planning *p, const struct outlook *outlooks)
 {
 	json_t *all = json_object(), *lines = json_array(), *feeds = json_array();
 	int r;
@@ -58,11 +113,12 @@ static int print_json(const struct config *config, const struct planning *p)
 		struct pass pass = pass_of(f, f->batch_size ? 1 : config->feeds[i].batch_ranks);
 
 		json_array_append_new(feeds, json_pack(
-			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "name", f->name, "samples",
+			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o}", "name", f->name, "samples",
 			(json_int_t)f->samples->n_samples, "shards", (json_int_t)f->samples->n_shards,
 			"batches_per_epoch", (json_int_t)pass_n_batches(&pass), "world",
 			(json_int_t)pass.world, "slots", (json_int_t)f->n_slots, "slot_bytes",
-			(json_int_t)f->slot_bytes, "fingerprint", f->samples->fingerprint));
+			(json_int_t)f->slot_bytes, "fingerprint", f->samples->fingerprint, "shuffle",
+			quality_json(&outlooks[i].quality), "reads", reads_json(&outlooks[i].reads)));
 	}
 	json_object_set_new(all, "budget_bytes", json_integer((json_int_t)p->plan.memory));
 	json_object_set_new(all, "planned_bytes", json_integer((json_int_t)p->plan.total));
@@ -74,6 +130,25 @@ static int print_json(const struct config *config, const struct planning *p)
 	putchar('\n');
 	json_decref(all);
 	return r ? STATUS_FAILED : STATUS_DONE;
+}
+
+static int print(const struct config *config, const struct planning *p, bool is_json)
+{
+	struct outlook *outlooks = calloc(config->n_feeds, sizeof(*outlooks));
+	int r = outlooks ? 0 : fail(-ENOMEM), status = STATUS_FAILED;
+
+	for (size_t i = 0; r == 0 && i < config->n_feeds; i++)
+		r = look_ahead(p, (unsigned)i, &outlooks[i]);
+	if (r < 0) {
+		fprintf(stderr, "ringfeed plan: %s (%s)\n", strerror(-r), fault_trail());
+	} else if (is_json) {
+		status = print_json(config, p, outlooks);
+	} else {
+		print_text(config, p, outlooks);
+		status = STATUS_DONE;
+	}
+	free(outlooks);
+	return status;
 }
 
 static int plan(const struct config *config, const struct dataset *datasets, bool is_json)
@@ -92,11 +167,8 @@ static int plan(const struct config *config, const struct dataset *datasets, boo
 		status = STATUS_FAILED;
 	} else if (r > 0) {
 		fprintf(stderr, "ringfeed: %s\n", why.text);
-	} else if (is_json) {
-		status = print_json(config, &p);
 	} else {
-		print_text(config, &p);
-		status = STATUS_DONE;
+		status = print(config, &p, is_json);
 	}
 	planning_deinit(&p);
 	return status;

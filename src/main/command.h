@@ -37,10 +37,10 @@ struct texts {
 };
 
 struct options {
-	const char *config, *socket, *name, *shard_size, *classes, *trace;
+	const char *config, *socket, *name, *shard_size, *classes, *trace, *output;
 	struct texts sets;
 	bool is_json, has_draws, has_digest, is_squeezed, is_forced, may_skip, is_help;
-	uint64_t copies, epoch, first, batches, seconds, epochs, samples, shuffle, long_side, interval;
+	uint64_t copies, epoch, first, batches, seconds, epochs, samples, shuffle, long_side, interval, batch, columns;
 	/* What is no option, and all that stands behind "--". Points into argv. */
 	char **arguments;
 	size_t n_arguments;
