@@ -22,6 +22,17 @@ enum {
 	INDEX_E_REFUSED,    /* the shard itself cannot be indexed: the reason says why, with the offset */
 };
 
+/* How a shard's file is compressed. */
+enum packing { PACKING_NONE, PACKING_ZSTD, PACKING_GZIP };
+
+/* One zstd frame or gzip member: it inflates without what is before it. */
+struct shard_frame {
+	uint64_t offset, n_bytes;   /* in the file, headers and trailers included */
+	uint64_t raw_offset, n_raw; /* in the inflated shard */
+	uint32_t checksum;	    /* low 32 bits of the XXH64 of its raw bytes, by the seek table */
+	uint32_t has_checksum;
+};
+
 struct index_member {
 	uint64_t header_offset, payload_offset, size;
 	uint32_t extension; /* offset into text of a zero-ended string */
@@ -45,6 +56,10 @@ struct shard_index {
 	uint64_t n_samples, n_members, n_text;
 	uint64_t places_hash;	    /* XXH64 of the (payload offset, size) pairs, for the fingerprint */
 	uint64_t file_size, mtime_ns;
+	enum packing packing;
+	uint64_t raw_size;	    /* file_size when not compressed; all offsets are below it */
+	struct shard_frame *frames; /* NULL when not compressed */
+	uint64_t n_frames;
 	uint64_t trailing_offset, trailing_bytes; /* what lies behind the end marker; 0 bytes = nothing */
 	uint64_t n_skipped;	    /* regular members that belong to no sample */
 	bool is_unterminated;	    /* no end marker: the shard may have been cut between members */
