@@ -166,7 +166,7 @@ static int save_index(struct output *o)
 		return fail(-errno);
 	r = index_builder_finish(o->index, &st, &index);
 	if (r == 0) {
-		index.trailing_offset = index.file_size;
+		index.trailing_offset = index.raw_size = index.file_size;
 		/* a cache: where it cannot be saved, the first reader scans */
 		shard_index_save(&index, path, NULL);
 		shard_index_deinit(&index);

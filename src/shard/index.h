@@ -24,6 +24,8 @@ enum {
 
 /* How a shard's file is compressed. */
 enum packing { PACKING_NONE, PACKING_ZSTD, PACKING_GZIP };
+/* "plain", "zstd", "gzip" */
+const char *packing_name(enum packing packing);
 
 /* One zstd frame or gzip member: it inflates without what is before it. */
 struct shard_frame {
@@ -77,6 +79,9 @@ int index_builder_on_member(void *builder, const struct tar_member *m);
 struct tar_scan;
 /* What the scan has to say at its end (trailing bytes, no end marker). */
 void index_builder_take_scan(struct index_builder *b, const struct tar_scan *s);
+/* The shard is compressed: frames (taken) are what gives its raw_size bytes. */
+void index_builder_take_frames(struct index_builder *b, enum packing packing, struct shard_frame *frames,
+			       uint64_t n_frames, uint64_t raw_size);
 /* Ends the last sample and hands the index over; the builder is then empty. */
 int index_builder_finish(struct index_builder *b, const struct stat *st, struct shard_index *ret);
 

@@ -52,6 +52,7 @@ struct samples {
 	struct shard_frame *frames; /* of all compressed shards */
 	struct sample_unit *units;
 	uint64_t n_frames, n_units; /* below 2^32 - 2 */
+	uint64_t frames_allocated, units_allocated;
 	uint64_t largest_unit;	    /* n_raw of the largest; 0: no shard is compressed */
 	uint32_t most_units;	    /* of one sample's fields together; 0 as above */
 	uint64_t n_samples;
@@ -66,7 +67,7 @@ struct samples {
 int samples_init(struct samples *s, const struct pipeline *p, size_t n_shards);
 void samples_deinit(struct samples *s);
 /* Adds the next shard in listed order. 0, or INDEX_E_REFUSED with the reason (a field's member above
- * 4 GiB, a shard above 2 TiB), or -errno. */
+ * 4 GiB, a shard above 2 TiB, too many frames), or -errno. */
 int samples_add(struct samples *s, const struct pipeline *p, const char *path,
 		const struct stat *st, const struct shard_index *index, struct reason *why);
 /* After the last shard: fingerprint, largest extent. */
