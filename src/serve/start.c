@@ -99,7 +99,8 @@ static int make_memory(struct daemon *d)
 			.layout = f->layout, .slots = f->pool.list, .n_slots = f->pool.n};
 	}
 	d->setup = (struct worker_setup){.feeds = d->worker_feeds, .n_feeds = d->n_feeds,
-					 .staging = d->staging, .scratch_bytes = SCRATCH_BYTES,
+					 .area = d->staging, .read_bytes = d->staging.n_bytes,
+					 .scratch_bytes = SCRATCH_BYTES,
 					 .nice = (int)d->config->daemon.nice};
 	return r;
 }
