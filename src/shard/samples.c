@@ -236,3 +236,17 @@ size_t samples_bytes(const struct samples *s)
 		n += strlen(s->shards[i].path) + 1;
 	return n;
 }
+
+uint32_t samples_unit(const struct samples *s, uint32_t shard, uint64_t start, uint64_t end)
+{
+	uint32_t best = UINT32_MAX;
+
+	for (uint32_t i = s->shards[shard].first_unit; i < s->shards[shard].first_unit + s->shards[shard].n_units; i++) {
+		const struct sample_unit *u = &s->units[i];
+
+		if (u->raw_offset <= start && end <= u->raw_offset + u->n_raw &&
+		    (best == UINT32_MAX || u->n_raw < s->units[best].n_raw))
+			best = i;
+	}
+	return best;
+}
