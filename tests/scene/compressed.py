@@ -199,7 +199,7 @@ def damaged_units(folder):
         keys = {line["key"] for line in lines}
         assert keys == {f"s{i:06d}" for i in bad}, (form, keys)
         assert all(line["cause"] == "damaged_unit" and line["detail"].startswith("offset ") for line in lines), lines[:2]
-        print(f"  {form}: {lines[0]['text']}", flush=True)
+        print(f"  {form}: {lines[0]['detail']}", flush=True)
 
 
 def refused_shards(folder):
