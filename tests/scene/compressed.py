@@ -165,7 +165,7 @@ def flip(path, at, bit=3):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def damaged_units(folder):
+def p12_damaged_units(folder):
     """Flipped bits cost exactly the samples of the frames they lie in, which the ledger names; the counts add up."""
     plain = scene.pack_photos(folder, "in", scene.photos("imagenet-sample")[:90], 30)
     for form, order in (("seekable", "full"), ("stream", "block"), ("gzip", "none")):
@@ -252,7 +252,7 @@ def changed_shards(folder):
             raise AssertionError("a cut shard was read")
 
 
-def killed_workers(folder):
+def p12_killed_workers(folder):
     """Workers die by -9 while they inflate: every byte is as without, and nothing is a bad sample."""
     plain = scene.pack_photos(folder, "in", scene.photos("imagenet-sample")[:180], 90)
     chance = random.Random(2)
@@ -274,7 +274,7 @@ def killed_workers(folder):
             assert status["reads"]["worker_deaths"] >= 5 and status["feeds"][0]["bad_samples"] == {}, status["reads"]
 
 
-def p23_memory(folder):
+def p23_compressed(folder):
     """Within the budget; too little for whole shards is refused with the number that works, and it works."""
     plain = scene.pack_photos(folder, "in", scene.photos("imagenet-sample")[:360], 60)
     for form, order in (("seekable", "full"), ("stream", "block"), ("gzip", "none")):
@@ -304,4 +304,4 @@ def p23_memory(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([refused_shards, the_same_samples, packed_by_pack, damaged_units, changed_shards, killed_workers, p23_memory])
+    scene.main([refused_shards, the_same_samples, packed_by_pack, p12_damaged_units, changed_shards, p12_killed_workers, p23_compressed])
