@@ -171,9 +171,17 @@ static uint32_t next_ahead(struct core *c, uint32_t stream)
 	return job != NONE ? job : job_make(c, stream);
 }
 
+/* Bytes of samples that the feed's streams together may have ahead of their slots: enough of compressed shards to
+ * come to the next unit while there still is work on this one. */
+static uint64_t room_ahead(const struct core *c, uint32_t feed)
+{
+	uint64_t staging = (uint64_t)c->ahead.n_pages * CORE_PAGE, inflated = c->feeds[feed].feed.inflated_bytes;
+
+	return inflated > staging ? inflated : staging;
+}
+
 static void collect_ahead(struct core *c, struct round *round)
 {
-	uint64_t share = (uint64_t)c->ahead.n_pages * CORE_PAGE;
 	uint32_t n_live = 0;
 
 	for (uint32_t i = 0; i < c->spec.n_streams; i++)
@@ -182,7 +190,7 @@ static void collect_ahead(struct core *c, struct round *round)
 		uint32_t stream = (c->turn + i) % c->spec.n_streams;
 		struct stream *s = &c->streams[stream];
 
-		while (is_live(s) && !is_full(c, round) && s->ahead_bytes < share / n_live &&
+		while (is_live(s) && !is_full(c, round) && s->ahead_bytes < room_ahead(c, s->feed) / n_live &&
 		       c->n_ahead < c->spec.n_ahead) {
 			uint32_t job = next_ahead(c, stream);
 
