@@ -5,6 +5,7 @@
  * recompute a batch elsewhere. Decodes nothing; --draws reads image headers.
  */
 #include "main/command.h"
+#include "main/member.h"
 #include "main/planned.h"
 
 #include "order/order.h"
@@ -12,22 +13,16 @@
 #include "worker/maker.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct listing {
 	const struct config_feed *feed;
 	const struct config *config;
 	const struct dataset *dataset;
 	const struct options *options;
-	int fd;		 /* the open shard, for --draws */
-	uint32_t open_shard;
-	char *bytes;	 /* one member */
-	size_t n_bytes;
-	struct tar_header header;
+	struct members members; /* for --draws */
 };
 
 struct row {
@@ -37,42 +32,6 @@ struct row {
 	char draws[4096];
 };
 
-/* The member of an image field; NULL with the cause told on stderr. */
-static const char *read_member(struct listing *l, const struct row *row, unsigned field, size_t *ret_n)
-{
-	const struct sample_shard *shard = &l->dataset->samples.shards[row->shard];
-	const struct sample_place *place = samples_place(&l->dataset->samples, row->sample, field);
-	size_t n = shard->header_bytes + place->size;
-	struct reason why;
-	ssize_t got;
-
-	if (place->header_block >= SAMPLE_REPEATED)
-		return NULL; /* a bad sample: it draws nothing */
-	if (l->open_shard != row->shard || l->fd < 0) {
-		if (l->fd >= 0)
-			close(l->fd);
-		l->fd = open(shard->path, O_RDONLY | O_CLOEXEC);
-		l->open_shard = row->shard;
-	}
-	if (n > l->n_bytes) {
-		free(l->bytes);
-		l->bytes = malloc(n);
-		l->n_bytes = l->bytes ? n : 0;
-	}
-	got = l->fd < 0 || !l->bytes ? -1 : pread(l->fd, l->bytes, n, (off_t)place->header_block * 512);
-	if (got < 0) {
-		fprintf(stderr, "ringfeed: %s: %s\n", shard->path, strerror(errno));
-		return NULL;
-	}
-	if (tar_header_read(l->bytes, (size_t)got, &l->header, &why) || l->header.size != place->size ||
-	    l->header.payload_at + l->header.size > (uint64_t)got) {
-		fprintf(stderr, "ringfeed: %s: the shard is not the one that was indexed\n", shard->path);
-		return NULL;
-	}
-	*ret_n = (size_t)l->header.size;
-	return l->bytes + l->header.payload_at;
-}
-
 static void add_draws(struct listing *l, struct row *row)
 {
 	const struct pipeline *p = &l->feed->pipeline;
@@ -81,14 +40,18 @@ static void add_draws(struct listing *l, struct row *row)
 	*row->draws = 0;
 	for (unsigned f = 0; f < p->n_fields; f++) {
 		uint32_t width, height;
+		struct reason why;
 		const char *payload;
 		size_t n;
-		int more;
+		int more, r;
 
 		if (p->fields[f].decode != DECODE_IMAGE)
 			continue;
-		payload = read_member(l, row, f, &n);
-		if (!payload || maker_image_size(&p->fields[f], payload, n, &width, &height) != CAUSE_none)
+		r = members_read(&l->members, row->shard, row->sample, f, &payload, &n, &why);
+		if (r == MEMBER_E_UNREADABLE)
+			fprintf(stderr, "ringfeed: %s\n", why.text);
+		/* a bad sample draws nothing */
+		if (r || maker_image_size(&p->fields[f], payload, n, &width, &height) != CAUSE_none)
 			continue;
 		if (used && used < sizeof(row->draws) - 1)
 			row->draws[used++] = '\t';
@@ -172,7 +135,7 @@ static int list(struct listing *l)
 
 int cmd_order(int argc, char **argv)
 {
-	struct listing l = {.fd = -1};
+	struct listing l = {0};
 	struct dataset dataset;
 	struct config *config;
 	struct options options;
@@ -189,15 +152,14 @@ int cmd_order(int argc, char **argv)
 		r = dataset_open(config, l.feed, NULL, NULL, &dataset, &why);
 		l.dataset = &dataset;
 		if (r == 0) {
+			members_init(&l.members, &dataset.samples);
 			status = list(&l);
+			members_deinit(&l.members);
 			dataset_deinit(&dataset);
 		} else {
 			fprintf(stderr, "ringfeed: %s\n", *why.text ? why.text : strerror(-r));
 		}
 	}
-	if (l.fd >= 0)
-		close(l.fd);
-	free(l.bytes);
 	config_free(config);
 	return status;
 }
