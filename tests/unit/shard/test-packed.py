@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -162,6 +163,20 @@ def check_damage(folder, rng):
     assert not told(scan(folder, b"".join(zs) + compressed.skippable(table[8:-1], 14)))[-1].startswith("refused"), "no footer"
 
 
+def check_golden():
+    """zstd's own edge cases, which hold no tar: what the zstd program takes is inflated, the rest is refused."""
+    root = oracle.data_folder("edge-zstd")
+    n = [0, 0]
+    for path in sorted(p for p in root.rglob("*.zst") if p.is_file()):
+        good = subprocess.run(["zstd", "-dqc", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).returncode == 0
+        for piece in (0, 1, 5):
+            last = told(oracle.probe("scan", piece, path))[-1]
+            is_inflated = ", inflated," in last or last.startswith("end ")  # zeros are a tar's end
+            assert is_inflated == good, (path, good, last)
+        n[good] += 1
+    assert min(n) > 0, n
+
+
 # ---- units: the definition, slowly ----
 
 def units_by_search(frames, extents):
@@ -255,6 +270,7 @@ def main():
         for check in (check_frames, check_ends, check_damage, check_units, check_inflating_damage):
             check(folder, rng)
             print("ok", check.__name__, flush=True)
+    check_golden()
 
 
 main()
