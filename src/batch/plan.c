@@ -18,7 +18,7 @@
 #include "base/fault.h"
 #include "batch/bytes.h"
 
-enum { MIB = 1 << 20, FIXED_LINES = 9, LINES_PER_FEED = 3 };
+enum { MIB = 1 << 20, FIXED_LINES = 9, LINES_PER_FEED = 4 };
 
 static void add_line(struct plan *p, const char *name, const char *feed, uint64_t n_each,
 		     uint64_t each, const char *text)
@@ -51,6 +51,7 @@ static void add_fixed(struct plan *p, const struct plan_input *in)
 
 		add_line(p, "index", f->name, 1, f->index_bytes, "where each sample lies");
 		add_line(p, "order", f->name, 1, f->order_bytes, "which sample comes where");
+		add_line(p, "inflated", f->name, 1, f->inflated_bytes, "of compressed shards");
 	}
 }
 
@@ -133,6 +134,7 @@ static uint64_t least(const struct plan_input *in)
 		const struct plan_feed *f = &in->feeds[i];
 
 		n = bytes_add(n, bytes_add(f->index_bytes, f->order_bytes));
+		n = bytes_add(n, f->inflated_bytes);
 		n = bytes_add(n, bytes_times(PLAN_SLOTS_MIN, f->slot_bytes));
 	}
 	return n;

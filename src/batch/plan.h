@@ -27,6 +27,7 @@ struct plan_feed {
 	uint32_t slots_max;  /* most slots it may get (each is a file descriptor); 0: no limit */
 	uint64_t index_bytes; /* samples x fields x 8, and the shards' table */
 	uint64_t order_bytes;
+	uint64_t inflated_bytes; /* room for inflated units; 0: no shard is compressed */
 };
 
 struct plan_input {

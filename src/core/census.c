@@ -71,7 +71,7 @@ void core_view_totals(const struct core *c, struct core_totals *ret)
 {
 	*ret = c->totals;
 	ret->staging_used = (uint64_t)(c->must.n_pages - c->must.n_free + c->ahead.n_pages -
-				       c->ahead.n_free) * CORE_PAGE;
+				       c->ahead.n_free + c->pieces.n_pages - c->pieces.n_free) * CORE_PAGE;
 }
 
 unsigned core_stream_slots(const struct core *c, uint32_t stream, uint32_t *ret, unsigned room)
@@ -85,9 +85,59 @@ unsigned core_stream_slots(const struct core *c, uint32_t stream, uint32_t *ret,
 
 /* ---- invariants ---- */
 
+/* Each unit in memory is in its feed's list and found by its number; nothing else is. */
+static void check_units(const struct core *c, uint32_t feed)
+{
+	const struct feed_state *f = &c->feeds[feed];
+	uint32_t n_listed = 0, n_found = 0, n_pages = 0;
+
+	for (uint32_t i = f->oldest; i != NONE; i = c->requests[i].newer) {
+		const struct request *r = &c->requests[i];
+
+		assert(r->feed == feed && f->unit_requests[r->unit] == i);
+		assert(r->state == REQUEST_WANTED ? r->n_users > 0
+						  : r->state == REQUEST_FILLING || r->state == REQUEST_LANDED);
+		assert((r->state == REQUEST_FILLING) == (r->fill != NONE && c->fills[r->fill].request == i));
+		n_listed++;
+	}
+	for (uint64_t i = 0; i < f->feed.samples->n_units; i++)
+		n_found += f->unit_requests[i] < UNIT_DEADLY;
+	for (uint32_t i = 0; i < c->n_requests; i++)
+		if (c->requests[i].state != REQUEST_FREE && c->requests[i].unit != NONE && c->requests[i].feed == feed)
+			n_pages += c->requests[i].n_pages;
+	assert(n_listed == n_found && n_pages == f->inflated.n_pages - f->inflated.n_free);
+	if (f->unit_starved != NONE)
+		assert(c->jobs[f->unit_starved].state == JOB_UNREAD && c->jobs[f->unit_starved].slot != NONE);
+}
+
+static void check_fills(const struct core *c)
+{
+	for (uint32_t i = 0; i < c->n_fills; i++) {
+		const struct fill *f = &c->fills[i];
+		uint32_t n_in_hand = 0, n_hands = 0;
+
+		if (f->request == NONE)
+			continue;
+		assert(c->requests[f->request].fill == i && c->requests[f->request].unit != NONE);
+		for (uint32_t k = 0; k < f->n_pieces; k++) {
+			const struct request *r = &c->requests[f->pieces[k].request];
+
+			assert(r->fill == i && r->unit == NONE && r->n_users == 1);
+			assert((r->state == REQUEST_LANDED) == f->pieces[k].is_landed ||
+			       f->end != FILL_GOES_ON);
+			n_in_hand += f->pieces[k].is_in_hand;
+		}
+		for (uint32_t w = 0; w < c->spec.n_workers; w++)
+			for (uint32_t k = 0; k < c->workers[w].n_hands; k++)
+				n_hands += c->workers[w].hands[k].fill == i;
+		assert(n_in_hand == f->n_in_hand && n_hands == n_in_hand);
+		assert(f->worker == NONE || c->workers[f->worker].fill == i);
+	}
+}
+
 static void check_pages(const struct core *c)
 {
-	uint32_t n_used = 0, n_bits = 0, n_flying = 0;
+	uint32_t n_used = 0, n_bits = 0, n_flying = 0, n_zones, n_pages;
 
 	for (uint32_t i = 0; i < c->n_requests; i++) {
 		const struct request *r = &c->requests[i];
@@ -101,12 +151,18 @@ static void check_pages(const struct core *c)
 			assert(c->extents[x].request == i);
 			n_users++;
 		}
-		assert(n_users == r->n_users);
+		assert(n_users == r->n_users || (r->unit == NONE && r->fill != NONE));
 	}
-	for (uint32_t i = 0; i < (c->must.n_pages + c->ahead.n_pages + 63) / 64; i++)
+	n_zones = c->must.n_pages - c->must.n_free + c->ahead.n_pages - c->ahead.n_free + c->pieces.n_pages -
+		  c->pieces.n_free;
+	n_pages = c->pieces.first + c->pieces.n_pages;
+	for (uint32_t i = 0; i < c->spec.n_feeds; i++) {
+		n_zones += c->feeds[i].inflated.n_pages - c->feeds[i].inflated.n_free;
+		n_pages += c->feeds[i].inflated.n_pages;
+	}
+	for (uint32_t i = 0; i < (n_pages + 63) / 64; i++)
 		n_bits += (uint32_t)__builtin_popcountll(c->page_words[i]);
-	assert(n_used == n_bits && n_flying == c->n_flying);
-	assert(n_used == c->must.n_pages + c->ahead.n_pages - c->must.n_free - c->ahead.n_free);
+	assert(n_used == n_bits && n_flying == c->n_flying && n_used == n_zones);
 }
 
 static void check_slot(const struct core *c, uint32_t slot)
@@ -162,6 +218,9 @@ void core_check(const struct core *c)
 {
 	check_pages(c);
 	check_streams(c);
+	check_fills(c);
+	for (uint32_t i = 0; i < c->spec.n_feeds; i++)
+		check_units(c, i);
 	for (uint32_t i = 0; i < c->n_slots; i++)
 		check_slot(c, i);
 }

@@ -57,18 +57,53 @@ uint64_t core_staging_least(const struct core_feed *feeds, unsigned n_feeds)
 
 struct sizes {
 	uint64_t rows;
-	uint32_t slots, jobs, requests, words;
+	uint32_t slots, jobs, requests, words, fills;
+	uint64_t units;
 	unsigned fields;
 };
 
+static bool has_units(const struct core_spec *spec)
+{
+	for (unsigned i = 0; i < spec->n_feeds; i++)
+		if (spec->feeds[i].inflated_bytes)
+			return true;
+	return false;
+}
+
+static uint32_t count_fills(const struct core_spec *spec)
+{
+	if (!has_units(spec))
+		return 0;
+	return spec->n_workers < FILLS_MAX ? spec->n_workers : FILLS_MAX;
+}
+
+static uint32_t count_piece_pages(const struct core_spec *spec)
+{
+	uint32_t fills = count_fills(spec);
+
+	return fills ? (fills * FILL_PIECES + PIECES_SPARE) * PIECE_PAGES : 0;
+}
+
+void core_area(const struct core_spec *spec, uint64_t *ret_read, uint64_t *ret_inflated)
+{
+	*ret_read = spec->staging_bytes / CORE_PAGE * CORE_PAGE + (uint64_t)count_piece_pages(spec) * CORE_PAGE;
+	*ret_inflated = 0;
+	for (unsigned i = 0; i < spec->n_feeds; i++)
+		*ret_inflated += spec->feeds[i].inflated_bytes / CORE_PAGE * CORE_PAGE;
+}
+
 static struct sizes size_up(const struct core_spec *spec)
 {
-	struct sizes z = {.fields = most_fields(spec)};
+	struct sizes z = {.fields = most_fields(spec), .fills = count_fills(spec)};
+	uint64_t read, inflated;
 
 	z.slots = count_slots(spec, &z.rows);
 	z.jobs = (uint32_t)z.rows + spec->n_ahead;
 	z.requests = CORE_REQUESTS_MAX;
-	z.words = (uint32_t)(spec->staging_bytes / CORE_PAGE / 64 + 1);
+	core_area(spec, &read, &inflated);
+	z.words = (uint32_t)((read + inflated) / CORE_PAGE / 64 + 1);
+	for (unsigned i = 0; i < spec->n_feeds; i++)
+		z.units += spec->feeds[i].samples->n_units;
 	return z;
 }
 
@@ -82,6 +117,7 @@ size_t core_bytes(const struct core_spec *spec)
 	n += z.slots * sizeof(struct slot) + spec->n_workers * sizeof(struct worker);
 	n += z.jobs * (sizeof(struct job) + z.fields * sizeof(struct extent));
 	n += z.requests * sizeof(struct request) + z.words * 8;
+	n += z.fills * sizeof(struct fill) + z.units * sizeof(uint32_t);
 	n += CANDIDATES_MAX * sizeof(struct candidate) + ACTIONS_ROOM * sizeof(struct core_action);
 	for (unsigned i = 0; i < spec->n_feeds; i++)
 		n += EPOCHS_KEPT * order_bytes(&spec->feeds[i].order, spec->feeds[i].samples->n_shards);
@@ -103,7 +139,9 @@ static bool allocate(struct core *c, const struct sizes *z)
 	c->page_words = calloc(z->words, sizeof(*c->page_words));
 	c->candidates = calloc(CANDIDATES_MAX, sizeof(*c->candidates));
 	c->actions = calloc(ACTIONS_ROOM, sizeof(*c->actions));
-	return c->feeds && c->streams && c->groups && c->slots && c->jobs && c->extents &&
+	c->fills = calloc(z->fills + 1, sizeof(*c->fills));
+	c->unit_requests = calloc(z->units + 1, sizeof(*c->unit_requests));
+	return c->fills && c->unit_requests && c->feeds && c->streams && c->groups && c->slots && c->jobs && c->extents &&
 	       c->requests && c->workers && c->page_words && c->candidates && c->actions;
 }
 
@@ -113,6 +151,31 @@ uint32_t must_pages(const struct core_spec *spec)
 	const uint32_t least = (uint32_t)(core_staging_least(spec->feeds, spec->n_feeds) / 2 / CORE_PAGE);
 
 	return least < n_pages / 4 ? n_pages / 4 : least;
+}
+
+/* Behind staging: the pieces, then a zone for each feed's units. */
+static void init_units(struct core *c)
+{
+	uint32_t page = (uint32_t)(c->spec.staging_bytes / CORE_PAGE), n = count_piece_pages(&c->spec);
+	uint64_t first_unit = 0;
+
+	pages_init(&c->pieces, c->page_words, page, n);
+	page += n;
+	for (uint32_t i = 0; i < c->n_fills; i++)
+		c->fills[i].request = NONE;
+	c->wanted = list_empty();
+	for (unsigned i = 0; i < c->spec.n_feeds; i++) {
+		struct feed_state *f = &c->feeds[i];
+
+		n = (uint32_t)(f->feed.inflated_bytes / CORE_PAGE);
+		pages_init(&f->inflated, c->page_words, page, n);
+		page += n;
+		f->unit_requests = c->unit_requests + first_unit;
+		for (uint64_t k = 0; k < f->feed.samples->n_units; k++)
+			f->unit_requests[k] = NONE;
+		first_unit += f->feed.samples->n_units;
+		f->newest = f->oldest = f->unit_starved = NONE;
+	}
 }
 
 static void init_tables(struct core *c)
@@ -141,6 +204,9 @@ static void init_tables(struct core *c)
 							    .staged = list_empty()};
 		first += feed->feed.n_slots;
 	}
+	init_units(c);
+	for (uint32_t i = 0; i < c->spec.n_workers; i++)
+		c->workers[i].fill = NONE;
 	c->free_job = c->free_request = 0;
 	c->queue = c->settling = c->alone = c->large = list_empty();
 	c->large_worker = c->starved = NONE;
@@ -154,6 +220,8 @@ int core_new(const struct core_spec *spec, struct core **ret)
 
 	assert(spec->n_feeds && spec->n_workers && spec->n_streams);
 	assert(spec->staging_bytes >= core_staging_least(spec->feeds, spec->n_feeds));
+	for (unsigned i = 0; i < spec->n_feeds; i++)
+		assert(spec->feeds[i].inflated_bytes >= core_inflated_least(spec->feeds[i].samples));
 	if (!c)
 		return fail(-ENOMEM);
 	c->spec = *spec;
@@ -162,6 +230,7 @@ int core_new(const struct core_spec *spec, struct core **ret)
 	c->n_slots = z.slots;
 	c->n_jobs = z.jobs;
 	c->n_requests = z.requests;
+	c->n_fills = z.fills;
 	if (!allocate(c, &z)) {
 		core_free(c);
 		return fail(-ENOMEM);
@@ -181,6 +250,8 @@ struct core *core_free(struct core *c)
 			if (c->feeds[f].has_order[i])
 				order_deinit(&c->feeds[f].orders[i]);
 	free(c->feeds);
+	free(c->fills);
+	free(c->unit_requests);
 	free(c->streams);
 	free(c->groups);
 	free(c->slots);
@@ -335,6 +406,14 @@ bool core_next(struct core *c, struct core_action *ret)
 
 /* ---- waits ---- */
 
+static bool is_inflating(const struct core *c)
+{
+	for (uint32_t i = 0; i < c->n_fills; i++)
+		if (c->fills[i].request != NONE && c->fills[i].n_in_hand > 0)
+			return true;
+	return false;
+}
+
 static int wait_now(const struct core *c, const struct stream *s)
 {
 	const struct slot *head;
@@ -346,7 +425,7 @@ static int wait_now(const struct core *c, const struct stream *s)
 		return CORE_WAIT_TRAINER;
 	if (!head)
 		return CORE_WAIT_SLOTS;
-	if (head->n_tasked > 0 || head->staged.head != NONE)
+	if (head->n_tasked > 0 || head->staged.head != NONE || is_inflating(c))
 		return CORE_WAIT_DECODE;
 	return CORE_WAIT_READ;
 }

@@ -31,6 +31,7 @@ enum {
 	CORE_GROUP_MAX = 256,  /* bytes of a group's name */
 	CORE_REQUESTS_MAX = 4096, /* reads planned or in flight: read.request is below it */
 	CORE_STREAM_SLOTS_MAX = 64, /* slots of one rank */
+	CORE_PIECE = 512 << 10, /* compressed bytes read and inflated at a time */
 };
 
 /* Reads that may be with the engine at once: those in flight, and late ones that have not ended. */
@@ -52,6 +53,8 @@ struct core_feed {
 	uint32_t n_slots;	 /* in the feed's pool */
 	uint32_t n_rows;	 /* of a slot */
 	uint64_t slot_bytes;	 /* for sentences */
+	/* Room for inflated units, whole pages, at least core_inflated_least(); 0: no shard is compressed. */
+	uint64_t inflated_bytes;
 };
 
 struct core_spec {
@@ -72,6 +75,14 @@ struct core;
 size_t core_bytes(const struct core_spec *spec);
 /* The least staging that lets every sample through: for the memory plan. */
 uint64_t core_staging_least(const struct core_feed *feeds, unsigned n_feeds);
+/* The least inflated_bytes of a feed, by its samples: every sample's units at once. */
+uint64_t core_inflated_least(const struct samples *samples);
+/* How many bytes one unit of the feed takes there: the same for all where units are large (whole shards), so
+ * that room for one is room for any. */
+uint64_t core_unit_bytes(const struct samples *samples, uint64_t n_raw);
+/* The bytes of the area that read.into and task extents point into: first what is read into (staging, and
+ * pieces of compressed shards), then what workers inflate into. Both are whole pages. */
+void core_area(const struct core_spec *spec, uint64_t *ret_read, uint64_t *ret_inflated);
 /* 0 or -errno. The feeds are copied, what they point to is borrowed. */
 int core_new(const struct core_spec *spec, struct core **ret);
 struct core *core_free(struct core *c);
@@ -217,6 +228,7 @@ struct core_feed_view {
 struct core_totals {
 	uint64_t n_reads, read_bytes, sample_bytes, n_tasks, n_samples, n_worker_deaths, n_retries;
 	uint64_t staging_used;
+	uint64_t n_units, inflated_bytes; /* inflated whole, and their raw bytes */
 };
 
 void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_view *ret);

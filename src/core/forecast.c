@@ -19,10 +19,24 @@ struct forecasting {
 	uint64_t budget; /* bytes of a round */
 	struct candidate *candidates;
 	uint32_t n;
+	uint32_t *used; /* of each unit of compressed shards: the round that used it last */
+	uint32_t round;
 };
 
+/* A unit that this round or the one before has used is still there. */
+static void use_unit(struct forecasting *f, uint32_t unit, struct core_forecast *ret)
+{
+	const uint64_t n = f->samples->units[unit].n_bytes;
+
+	if (f->used[unit] == 0 || f->used[unit] + 1 < f->round) {
+		ret->n_reads += (n + CORE_PIECE - 1) / CORE_PIECE;
+		ret->read_bytes += n;
+	}
+	f->used[unit] = f->round;
+}
+
 /* The bytes of staging that it is booked with; 0: nothing is read of it. */
-static uint64_t add_sample(struct forecasting *f, uint64_t sample)
+static uint64_t add_sample(struct forecasting *f, uint64_t sample, struct core_forecast *ret)
 {
 	uint64_t in_shard, total = 0;
 	const uint32_t shard = order_shard_of(&f->shards, sample, &in_shard);
@@ -37,9 +51,13 @@ static uint64_t add_sample(struct forecasting *f, uint64_t sample)
 
 		*c = (struct candidate){.offset = (uint64_t)place->header_block * 512, .shard = shard, .extent = f->n++};
 		c->end = c->offset + file->header_bytes + place->size;
-		if (c->end > file->file_size)
-			c->end = file->file_size;
+		if (c->end > file->raw_size)
+			c->end = file->raw_size;
 		total += c->end - c->offset + CORE_PAGE;
+		if (file->packing == PACKING_NONE)
+			continue;
+		f->n--;
+		use_unit(f, samples_unit(f->samples, shard, c->offset, c->end), ret);
 	}
 	return total;
 }
@@ -63,8 +81,9 @@ static uint64_t run_round(struct forecasting *f, uint64_t t, struct core_forecas
 	uint64_t left = f->budget;
 
 	f->n = 0;
+	f->round++;
 	while (t < f->samples->n_samples && left && f->n + f->samples->n_fields <= CANDIDATES_MAX) {
-		const uint64_t n = add_sample(f, order_sample(&f->order, t++));
+		const uint64_t n = add_sample(f, order_sample(&f->order, t++), ret);
 
 		left -= n < left ? n : left;
 		ret->n_samples++;
@@ -81,8 +100,10 @@ static void run(struct forecasting *f, uint64_t n_most, struct core_forecast *re
 	if (ret->is_exact)
 		for (uint64_t t = 0; t < n;)
 			t = run_round(f, t, ret);
-	for (uint64_t i = 0; i < n && ret->n_samples < n_most && !ret->is_exact; i++)
+	for (uint64_t i = 0; i < n && ret->n_samples < n_most && !ret->is_exact; i++) {
+		f->round += 2; /* nothing of the rounds before is there */
 		run_round(f, order_perm(n, SEED, i), ret);
+	}
 }
 
 int core_forecast(const struct core_spec *spec, unsigned feed, uint64_t n_most, struct core_forecast *ret)
@@ -97,11 +118,13 @@ int core_forecast(const struct core_spec *spec, unsigned feed, uint64_t n_most, 
 	if (r < 0)
 		return pass(r);
 	f.candidates = calloc(CANDIDATES_MAX, sizeof(*f.candidates));
-	if (f.candidates)
+	f.used = calloc(f.samples->n_units + 1, sizeof(*f.used));
+	if (f.candidates && f.used)
 		run(&f, n_most, ret);
 	else
 		r = fail(-ENOMEM);
 	free(f.candidates);
+	free(f.used);
 	order_deinit(&f.order);
 	return r;
 }

@@ -43,6 +43,8 @@ void job_free(struct core *c, uint32_t job)
 		c->n_ahead--;
 	if (c->starved == job)
 		c->starved = NONE;
+	if (c->feeds[c->streams[j->stream].feed].unit_starved == job)
+		c->feeds[c->streams[j->stream].feed].unit_starved = NONE;
 	j->state = JOB_FREE;
 	j->next = c->free_job;
 	c->free_job = job;

@@ -73,4 +73,6 @@ void pages_put(struct pages *p, uint32_t at, uint32_t n)
 		p->used[i / 64] &= ~(UINT64_C(1) << (i % 64));
 	}
 	p->n_free += n;
+	if (p->n_free == p->n_pages)
+		p->next = p->first; /* an empty zone is one hole, whatever is asked for in turn */
 }

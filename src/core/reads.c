@@ -15,59 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 
-/* ---- one request ---- */
-
-static struct pages *zone_of(struct core *c, const struct request *r)
-{
-	return r->page >= c->ahead.first ? &c->ahead : &c->must;
-}
-
-static void request_free(struct core *c, uint32_t request)
-{
-	struct request *r = &c->requests[request];
-
-	pages_put(zone_of(c, r), r->page, r->n_pages);
-	r->state = REQUEST_FREE;
-	r->next = c->free_request;
-	c->free_request = request;
-}
-
-/* One extent fewer uses it. In flight it lives on until the read ends: the kernel may still write. */
-void request_put(struct core *c, uint32_t request)
-{
-	struct request *r = &c->requests[request];
-
-	assert(r->n_users > 0);
-	if (--r->n_users > 0)
-		return;
-	if (r->state == REQUEST_LANDED) {
-		request_free(c, request);
-	} else if (r->state == REQUEST_QUEUED) { /* launch() drops it; its pages are wanted before */
-		pages_put(zone_of(c, r), r->page, r->n_pages);
-		r->n_pages = 0;
-	}
-}
-
-static void list_push(struct core *c, struct list *l, uint32_t request)
-{
-	c->requests[request].next = NONE;
-	if (l->tail == NONE)
-		l->head = request;
-	else
-		c->requests[l->tail].next = request;
-	l->tail = request;
-}
-
-static uint32_t list_pop(struct core *c, struct list *l)
-{
-	uint32_t request = l->head;
-
-	l->head = c->requests[request].next;
-	if (l->head == NONE)
-		l->tail = NONE;
-	return request;
-}
-
 static void launch(struct core *c)
 {
 	/* Late ones stand aside, so that a dead shard does not stop the others, until they are too many. */
@@ -81,7 +28,7 @@ static void launch(struct core *c)
 			c->is_dirty = true;
 			return;
 		}
-		request = list_pop(c, &c->queue);
+		request = request_pop(c, &c->queue);
 		r = &c->requests[request];
 		if (r->n_users == 0) {
 			request_free(c, request);
@@ -139,8 +86,9 @@ static enum cause cause_of_places(const struct samples *samples, uint64_t sample
 	return CAUSE_none;
 }
 
-/* Puts the job's extents among the candidates; a sample that is bad by its index goes its own way. */
-static void add_candidates(struct core *c, struct round *round, uint32_t job)
+/* Puts the job's extents among the candidates, or gives it the units they lie in; a sample that is bad by its index
+ * goes its own way. false: its units have no room now, and it is to wait. */
+static bool add_candidates(struct core *c, struct round *round, uint32_t job)
 {
 	struct job *j = &c->jobs[job];
 	struct stream *s = &c->streams[j->stream];
@@ -156,7 +104,14 @@ static void add_candidates(struct core *c, struct round *round, uint32_t job)
 		job_bad(c, job, cause, "");
 		if (s->has_failed)
 			drop_freed(c, round);
-		return;
+		return true;
+	}
+	if (file->packing != PACKING_NONE) {
+		bool is_attached = units_attach(c, job);
+
+		if (s->has_failed)
+			drop_freed(c, round);
+		return is_attached;
 	}
 	for (unsigned f = 0; f < samples->n_fields; f++) {
 		const struct sample_place *place = samples_place(samples, j->sample, f);
@@ -182,6 +137,7 @@ static void add_candidates(struct core *c, struct round *round, uint32_t job)
 		j->bytes = total;
 		s->ahead_bytes += total;
 	}
+	return true;
 }
 
 static bool is_full(struct core *c, const struct round *round)
@@ -199,8 +155,12 @@ static void collect_due(struct core *c, struct round *round)
 		struct stream *s = &c->streams[(c->turn + i) % c->spec.n_streams];
 		uint32_t job;
 
-		while (s->is_used && !is_full(c, round) && (job = job_pop(c, &s->unread)) != NONE)
-			add_candidates(c, round, job);
+		while (s->is_used && !is_full(c, round) && (job = job_pop(c, &s->unread)) != NONE) {
+			if (add_candidates(c, round, job))
+				continue;
+			job_push_front(c, &s->unread, job);
+			break;
+		}
 	}
 }
 
@@ -211,9 +171,17 @@ static uint32_t next_ahead(struct core *c, uint32_t stream)
 	return job != NONE ? job : job_make(c, stream);
 }
 
+/* Bytes of samples that the feed's streams together may have ahead of their slots: enough of compressed shards to
+ * come to the next unit while there still is work on this one. */
+static uint64_t room_ahead(const struct core *c, uint32_t feed)
+{
+	uint64_t staging = (uint64_t)c->ahead.n_pages * CORE_PAGE, inflated = c->feeds[feed].feed.inflated_bytes;
+
+	return inflated > staging ? inflated : staging;
+}
+
 static void collect_ahead(struct core *c, struct round *round)
 {
-	uint64_t share = (uint64_t)c->ahead.n_pages * CORE_PAGE;
 	uint32_t n_live = 0;
 
 	for (uint32_t i = 0; i < c->spec.n_streams; i++)
@@ -222,13 +190,16 @@ static void collect_ahead(struct core *c, struct round *round)
 		uint32_t stream = (c->turn + i) % c->spec.n_streams;
 		struct stream *s = &c->streams[stream];
 
-		while (is_live(s) && !is_full(c, round) && s->ahead_bytes < share / n_live &&
+		while (is_live(s) && !is_full(c, round) && s->ahead_bytes < room_ahead(c, s->feed) / n_live &&
 		       c->n_ahead < c->spec.n_ahead) {
 			uint32_t job = next_ahead(c, stream);
 
 			if (job == NONE)
 				break;
-			add_candidates(c, round, job);
+			if (!add_candidates(c, round, job)) {
+				job_push_front(c, &s->unread_ahead, job);
+				break;
+			}
 		}
 	}
 }
@@ -293,21 +264,13 @@ uint32_t candidates_merge(const struct candidate *first, uint32_t n, uint32_t re
 
 static void attach(struct core *c, uint32_t request, const struct candidate *cands, uint32_t n)
 {
-	struct request *r = &c->requests[request];
-
 	for (uint32_t i = 0; i < n; i++) {
 		struct extent *x = &c->extents[cands[i].extent];
 
 		if (c->jobs[cands[i].extent / c->n_fields].state != JOB_READING)
 			continue; /* given up in this round: another part of it found no room */
-		x->request = request;
-		x->at = (uint32_t)(cands[i].offset - r->offset);
-		x->prev = NONE;
-		x->next = r->first_extent;
-		if (x->next != NONE)
-			c->extents[x->next].prev = cands[i].extent;
-		r->first_extent = cands[i].extent;
-		r->n_users++;
+		x->at = cands[i].offset - c->requests[request].offset;
+		request_attach(c, request, cands[i].extent);
 	}
 }
 
@@ -330,23 +293,29 @@ static bool make_request(struct core *c, const struct round *round, const struct
 {
 	uint64_t start = cands->offset / CORE_PAGE * CORE_PAGE;
 	uint32_t n_pages = (uint32_t)((end - start + CORE_PAGE - 1) / CORE_PAGE);
-	uint32_t request = c->free_request, page;
+	uint32_t request, page;
 	struct request *r;
 
-	if (request == NONE)
-		return false;
 	page = pages_get(&c->ahead, n_pages);
 	if (page == PAGES_NONE && round->may_use_must)
 		page = pages_get(&c->must, n_pages);
 	if (page == PAGES_NONE)
 		return false;
+	request = request_get(c);
+	if (request == NONE) {
+		pages_put(page >= c->ahead.first ? &c->ahead : &c->must, page, n_pages);
+		return false;
+	}
 	r = &c->requests[request];
-	c->free_request = r->next;
-	*r = (struct request){.offset = start, .n_bytes = n_pages * CORE_PAGE, .feed = cands->feed,
-			      .shard = cands->shard, .page = page, .n_pages = n_pages,
-			      .first_extent = NONE, .state = REQUEST_QUEUED};
+	r->offset = start;
+	r->n_bytes = n_pages * CORE_PAGE;
+	r->feed = cands->feed;
+	r->shard = cands->shard;
+	r->page = page;
+	r->n_pages = n_pages;
+	r->state = REQUEST_QUEUED;
 	attach(c, request, cands, n);
-	list_push(c, &c->queue, request);
+	request_push(c, &c->queue, request);
 	return true;
 }
 
@@ -400,11 +369,13 @@ void reads_plan(struct core *c)
 {
 	struct round due = {0}, ahead = {.is_ahead = true};
 
+	units_feed_starved(c);
 	read_starved(c);
 	due.may_use_must = c->starved == NONE;
 	due.budget = (uint64_t)((due.may_use_must ? c->must.n_free : 0) + c->ahead.n_free) * CORE_PAGE;
 	collect_due(c, &due);
 	run_round(c, &due);
+	units_feed_starved(c); /* whoever has just found no room: with all cleared away it may be enough */
 	/* Reading ahead waits until a good part of its zone is free, so that neighbours come together, and
 	 * then, when the holes were too short, until there are more of them. */
 	if (c->ahead.n_free >= c->ahead_again) {
@@ -417,6 +388,7 @@ void reads_plan(struct core *c)
 		if (c->ahead_again > c->ahead.n_pages)
 			c->ahead_again = c->ahead.n_pages;
 	}
+	fills_plan(c);
 	launch(c);
 }
 
@@ -434,8 +406,12 @@ static void read_failed(struct core *c, uint32_t job, int error)
 }
 
 /* Did the file end before the index says it does? */
-static bool is_short(const struct core *c, const struct request *r, int64_t n_bytes)
+static bool is_short(const struct core *c, uint32_t request, int64_t n_bytes)
 {
+	const struct request *r = &c->requests[request];
+
+	if (r->fill != NONE)
+		return (uint64_t)n_bytes < fill_wants(c, request);
 	for (uint32_t x = r->first_extent; x != NONE; x = c->extents[x].next)
 		if ((uint64_t)n_bytes < (uint64_t)c->extents[x].at + c->extents[x].n_bytes)
 			return true;
@@ -445,6 +421,7 @@ static bool is_short(const struct core *c, const struct request *r, int64_t n_by
 void core_on_read(struct core *c, uint64_t now_ns, uint32_t request, int64_t n_bytes, bool is_changed)
 {
 	struct request *r = &c->requests[request];
+	bool has_failed;
 
 	core_begin(c, now_ns);
 	assert(request < c->n_requests && r->state == REQUEST_FLYING);
@@ -452,10 +429,15 @@ void core_on_read(struct core *c, uint64_t now_ns, uint32_t request, int64_t n_b
 		c->n_late--;
 	else
 		c->n_flying--;
-	if (n_bytes < 0 || is_changed || is_short(c, r, n_bytes)) {
+	has_failed = n_bytes < 0 || is_changed || is_short(c, request, n_bytes);
+	if (r->fill != NONE) {
+		fill_read_done(c, request, has_failed, n_bytes < 0 ? (int)-n_bytes : 0);
+		return;
+	}
+	if (has_failed) {
 		r->state = REQUEST_FAILED;
 		r->error = n_bytes < 0 ? (int)-n_bytes : 0;
-		list_push(c, &c->settling, request);
+		request_push(c, &c->settling, request);
 		return;
 	}
 	r->state = REQUEST_LANDED;
@@ -480,7 +462,9 @@ static void read_late(struct core *c, uint32_t job)
 /* Takes the job out of the request, one way or another. */
 static void settle_job(struct core *c, const struct request *r, uint32_t job)
 {
-	if (r->state == REQUEST_FLYING)
+	if (r->unit != NONE)
+		fill_tell(c, r->fill, job);
+	else if (r->state == REQUEST_FLYING)
 		read_late(c, job); /* its pages stay until it ends */
 	else if (r->error)
 		read_failed(c, job, r->error);
@@ -495,6 +479,8 @@ void reads_settle(struct core *c)
 	while ((request = c->settling.head) != NONE) {
 		struct request *r = &c->requests[request];
 
+		if (r->unit == NONE && r->fill != NONE)
+			fill_read_late(c, request);
 		while (r->first_extent != NONE) {
 			if (actions_left(c) < ACTIONS_SLACK) {
 				c->is_dirty = true;
@@ -502,7 +488,9 @@ void reads_settle(struct core *c)
 			}
 			settle_job(c, r, r->first_extent / c->n_fields);
 		}
-		list_pop(c, &c->settling);
+		request_pop(c, &c->settling);
+		if (r->state == REQUEST_FAILED && r->unit != NONE)
+			fill_free(c, r->fill);
 		if (r->state == REQUEST_FAILED)
 			request_free(c, request);
 	}
@@ -523,7 +511,7 @@ void reads_time(struct core *c)
 			r->is_late = true;
 			c->n_flying--;
 			c->n_late++;
-			list_push(c, &c->settling, i);
+			request_push(c, &c->settling, i);
 		} else if (r->deadline_ns < least) {
 			least = r->deadline_ns;
 		}

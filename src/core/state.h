@@ -3,9 +3,11 @@
 /*
  * The core's own structures, shared by its files and by nobody else.
  *
- * job: one row of one batch on its way (unread -> reading -> staged -> tasked). request: one read of a
- * shard into staging, used by the extents (members) that lie in it. slot: the memory of one batch.
- * stream: one rank of one group. Everything is an array made once; links are indexes.
+ * job: one row of one batch on its way (unread -> reading -> staged -> tasked). request: bytes of a shard in
+ * memory, used by the extents (members) that lie in them: read as they are, or a unit of a compressed shard,
+ * inflated; or one piece of such a unit's compressed bytes. fill: a unit being read and inflated, piece by
+ * piece. slot: the memory of one batch. stream: one rank of one group. Everything is an array made once;
+ * links are indexes.
  */
 #ifndef CORE_STATE_H
 #define CORE_STATE_H
@@ -14,6 +16,8 @@
 #include "core/pages.h"
 
 #define NONE UINT32_MAX
+#define UNIT_DAMAGED (UINT32_MAX - 1) /* in a feed's unit_requests: known to be bad, whenever it is wanted */
+#define UNIT_DEADLY (UINT32_MAX - 2)
 
 enum {
 	ACTIONS_ROOM = 1024,
@@ -26,12 +30,18 @@ enum {
 	READ_TRIES = 3,
 	LATE_TRIES = 2,
 	CRASH_TRIES = 2,
+	DAMAGE_TRIES = 2,
+	FILLS_MAX = 16,
+	PIECE_PAGES = CORE_PIECE / CORE_PAGE + 1, /* the first piece of a unit begins amid a page */
+	FILL_PIECES = 2,	/* one is read while one is inflated */
+	PIECES_SPARE = 4,	/* for late reads, which keep theirs */
 };
 
 enum job_state { JOB_FREE, JOB_UNREAD, JOB_READING, JOB_STAGED, JOB_TASKED };
 enum slot_state { SLOT_FREE, SLOT_FILLING, SLOT_READY, SLOT_LEASED, SLOT_QUARANTINED };
-enum request_state { REQUEST_FREE, REQUEST_QUEUED, REQUEST_FLYING, REQUEST_LANDED,
-		     REQUEST_FAILED };
+/* Reads are queued and fly; units are wanted and filling. */
+enum request_state { REQUEST_FREE, REQUEST_QUEUED, REQUEST_FLYING, REQUEST_WANTED, REQUEST_FILLING,
+		     REQUEST_LANDED, REQUEST_FAILED };
 
 struct list {
 	uint32_t head, tail;
@@ -50,8 +60,8 @@ struct job {
 };
 
 struct extent {
+	uint64_t at;	  /* bytes from the request's start */
 	uint32_t request; /* NONE: not attached */
-	uint32_t at;	  /* bytes from the request's start */
 	uint32_t n_bytes, size;
 	uint32_t next, prev; /* of the same request */
 };
@@ -61,10 +71,34 @@ struct request {
 	uint32_t n_bytes, feed, shard;
 	uint32_t page, n_pages;
 	uint32_t n_users, first_extent;
-	uint32_t next; /* in the queue, in settling or in the free list */
+	uint32_t next; /* in the queue, in settling, among the wanted or in the free list */
+	uint32_t unit; /* its number in the feed's samples; NONE: a read */
+	uint32_t fill; /* of a filling unit, and of a piece of one */
+	uint32_t newer, older; /* of a unit: by last use, in the feed's list */
 	int error;     /* of a failed one; 0: the file has changed */
 	uint8_t state;
 	bool is_late;
+};
+
+/* A piece of a unit's compressed bytes: where in its request, and how far it has come. */
+struct piece {
+	uint32_t request, at, n_bytes;
+	bool is_landed, is_in_hand;
+};
+
+enum fill_end { FILL_GOES_ON, FILL_AGAIN, FILL_DAMAGED, FILL_DEADLY, FILL_OVERRUN, FILL_READ_ERROR,
+		FILL_READ_LATE, FILL_CHANGED };
+
+struct fill {
+	uint32_t request; /* the unit's; NONE: the fill is free */
+	uint32_t worker;  /* NONE until the first piece is in hand */
+	uint64_t n_asked; /* bytes of the unit read or being read */
+	struct piece pieces[FILL_PIECES]; /* in order */
+	uint32_t n_pieces, n_in_hand;
+	uint8_t end; /* enum fill_end: what becomes of it when nothing is in hand any more */
+	uint8_t n_deaths, n_overruns, n_damaged, n_read_errors, n_late;
+	int error;
+	char detail[TASK_DETAIL_MAX];
 };
 
 struct slot {
@@ -118,10 +152,15 @@ struct feed_state {
 	uint64_t causes[CAUSE_COUNT], n_warnings;
 	uint64_t n_batches, n_due, n_bad, n_padded; /* lent to anyone, ever */
 	uint64_t waits_ns[CORE_WAITS];
+	uint32_t *unit_requests; /* of each unit: its request, NONE, UNIT_DAMAGED or UNIT_DEADLY */
+	struct pages inflated;	 /* zone of units */
+	uint32_t newest, oldest; /* units in memory, by last use */
+	uint32_t unit_starved;	 /* a job with a slot that found no room for its units: nobody else gets any */
 };
 
 struct hand {
 	uint64_t id, deadline_ns;
+	uint32_t fill, piece; /* the task is this piece (a request) of it; NONE: rows of the slot */
 	uint32_t slot, n_jobs;
 	bool has_large;
 	uint32_t jobs[TASK_SAMPLES_MAX];
@@ -130,6 +169,8 @@ struct hand {
 struct worker {
 	bool is_up, is_killed, has_overrun;
 	uint32_t n_hands;
+	uint32_t fill;	/* the one unit it inflates, or NONE */
+	bool had_piece; /* its last task was one: rows are next */
 	struct hand hands[CORE_HAND]; /* oldest first */
 };
 
@@ -154,6 +195,11 @@ struct core {
 	struct worker *workers;
 	uint64_t *page_words;
 	struct pages must, ahead; /* zones of staging */
+	struct pages pieces;	  /* the zone behind them; none without compressed shards */
+	struct fill *fills;
+	uint32_t *unit_requests; /* of all feeds */
+	uint32_t n_fills;
+	struct list wanted; /* units that no fill has taken up yet */
 	struct candidate *candidates;
 	struct core_action *actions;
 	uint32_t n_actions, first_action;
@@ -214,12 +260,53 @@ void job_changed(struct core *c, uint32_t job);
 void reads_plan(struct core *c);
 /* Tells the jobs of failed and late reads, as far as the action queue has room. */
 void reads_settle(struct core *c);
-void request_put(struct core *c, uint32_t request);
 void reads_time(struct core *c);
 /* By place, in place. */
 void candidates_sort(struct candidate *cands, uint32_t n);
 /* How many candidates from the first on go into one request, which ends at *ret_end. */
 uint32_t candidates_merge(const struct candidate *first, uint32_t n, uint32_t read_max, uint64_t *ret_end);
+
+/* requests.c */
+uint32_t request_get(struct core *c);
+void request_free(struct core *c, uint32_t request);
+/* One extent fewer uses it. */
+void request_put(struct core *c, uint32_t request);
+void request_attach(struct core *c, uint32_t request, uint32_t extent);
+void request_push(struct core *c, struct list *l, uint32_t request);
+uint32_t request_pop(struct core *c, struct list *l);
+void request_remove(struct core *c, struct list *l, uint32_t request);
+
+/* units.c */
+/* Gives the job its units; false when there is no room for them now. Its sample may turn out to be bad. */
+bool units_attach(struct core *c, uint32_t job);
+/* The jobs that have starved for room, first of all. */
+void units_feed_starved(struct core *c);
+/* Frees the room of the oldest unit of any feed that nobody uses; false: there is none. */
+bool units_evict(struct core *c);
+/* Nobody uses it any more. */
+void unit_idle(struct core *c, uint32_t request);
+void unit_landed(struct core *c, uint32_t request);
+/* Out of the feed's books, its memory too: what is wanted of it next begins anew. */
+void unit_drop(struct core *c, uint32_t request, uint32_t instead);
+
+/* fills.c */
+/* Wanted units are taken up, and the next pieces of those taken up asked for. */
+void fills_plan(struct core *c);
+/* Bytes that this piece's read must bring. */
+uint64_t fill_wants(const struct core *c, uint32_t request);
+/* has_failed: error is its errno, or 0: the file is no longer that of the index. */
+void fill_read_done(struct core *c, uint32_t request, bool has_failed, int error);
+void fill_read_late(struct core *c, uint32_t request);
+/* The next piece that this worker may take, or NONE; only of units that rows wait for. */
+uint32_t fill_for(const struct core *c, uint32_t worker, bool is_due);
+/* Puts it into the worker's hand; returns the piece's request. */
+uint32_t fill_take(struct core *c, uint32_t fill, uint32_t worker);
+void fill_answered(struct core *c, uint32_t fill, const struct answer_sample *said);
+void fill_worker_dead(struct core *c, uint32_t fill, bool is_blamed, bool has_overrun);
+/* Tells the job why its unit has failed. */
+void fill_tell(struct core *c, uint32_t fill, uint32_t job);
+void fill_free(struct core *c, uint32_t fill);
+void fill_message(const struct core *c, const struct hand *h, struct task_inflate *ret);
 
 /* tasks.c */
 void tasks_dispatch(struct core *c);

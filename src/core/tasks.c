@@ -19,7 +19,8 @@ static struct hand *new_hand(struct core *c, uint32_t worker, uint32_t slot, boo
 	struct worker *w = &c->workers[worker];
 	struct hand *h = &w->hands[w->n_hands];
 
-	*h = (struct hand){.id = c->next_task++, .slot = slot, .has_large = has_large};
+	*h = (struct hand){.id = c->next_task++, .slot = slot, .has_large = has_large, .fill = NONE};
+	w->had_piece = false;
 	if (w->n_hands++ == 0)
 		h->deadline_ns = c->now_ns + c->spec.task_timeout_ns;
 	if (has_large)
@@ -63,6 +64,22 @@ static bool give_single(struct core *c, uint32_t worker)
 	return true;
 }
 
+/* The next piece of a unit: at once when rows wait for it, else in turns with rows, when they have had theirs. */
+static bool give_piece(struct core *c, uint32_t worker, bool is_due)
+{
+	uint32_t fill = fill_for(c, worker, is_due);
+	struct hand *h;
+
+	if (fill == NONE)
+		return false;
+	h = new_hand(c, worker, NONE, false);
+	h->fill = fill;
+	h->piece = fill_take(c, fill, worker);
+	c->workers[worker].had_piece = true;
+	hand_out(c, worker, h);
+	return true;
+}
+
 static uint32_t samples_per_task(const struct core *c, uint32_t feed)
 {
 	uint64_t ns = c->feeds[feed].ns_per_sample, n = ns ? TASK_NS / ns : 1;
@@ -101,6 +118,15 @@ static bool give_batch(struct core *c, uint32_t worker)
 	return false;
 }
 
+static bool give(struct core *c, uint32_t worker)
+{
+	if (give_single(c, worker) || give_piece(c, worker, true))
+		return true;
+	if (!c->workers[worker].had_piece && give_piece(c, worker, false))
+		return true;
+	return give_batch(c, worker) || give_piece(c, worker, false);
+}
+
 void tasks_dispatch(struct core *c)
 {
 	/* Idle workers first, then a second task in hand for the busy ones. */
@@ -116,16 +142,25 @@ void tasks_dispatch(struct core *c)
 				c->is_dirty = true;
 				return;
 			}
-			if (!give_single(c, i) && !give_batch(c, i))
-				return;
+			if (!give(c, i) && c->n_fills == 0)
+				return; /* the others would get none either; pieces are for one worker alone */
 		}
 	}
 }
 
-size_t core_task_message(const struct core *c, unsigned worker, uint64_t id, void *ret, size_t room)
+static size_t piece_message(const struct core *c, const struct hand *h, struct task *task, size_t room)
 {
-	const struct worker *w = &c->workers[worker];
-	const struct hand *h = w->n_hands && w->hands[0].id == id ? &w->hands[0] : &w->hands[1];
+	struct task_inflate *inflate = (struct task_inflate *)(task + 1);
+
+	assert(sizeof(*task) + sizeof(*inflate) <= room);
+	*task = (struct task){.id = h->id, .kind = TASK_INFLATE, .n_samples = 1,
+			      .feed = c->requests[c->fills[h->fill].request].feed};
+	fill_message(c, h, inflate);
+	return sizeof(*task) + sizeof(*inflate);
+}
+
+static size_t rows_message(const struct core *c, const struct hand *h, void *ret, size_t room)
+{
 	const struct slot *slot = &c->slots[h->slot];
 	const struct feed_state *f = &c->feeds[slot->feed];
 	unsigned n_fields = f->feed.samples->n_fields;
@@ -135,8 +170,8 @@ size_t core_task_message(const struct core *c, unsigned worker, uint64_t id, voi
 	struct task_sample *samples = (struct task_sample *)(task + 1);
 	struct task_extent *extents = (struct task_extent *)(samples + h->n_jobs);
 
-	assert(w->n_hands && h->id == id && n <= room);
-	*task = (struct task){.id = id, .seed = f->feed.order.seed, .epoch = slot->epoch,
+	assert(n <= room);
+	*task = (struct task){.id = h->id, .seed = f->feed.order.seed, .epoch = slot->epoch,
 			      .feed = slot->feed, .slot = h->slot - f->first_slot,
 			      .n_samples = h->n_jobs, .has_large = h->has_large};
 	for (uint32_t i = 0; i < h->n_jobs; i++) {
@@ -159,6 +194,15 @@ size_t core_task_message(const struct core *c, unsigned worker, uint64_t id, voi
 		}
 	}
 	return n;
+}
+
+size_t core_task_message(const struct core *c, unsigned worker, uint64_t id, void *ret, size_t room)
+{
+	const struct worker *w = &c->workers[worker];
+	const struct hand *h = w->n_hands && w->hands[0].id == id ? &w->hands[0] : &w->hands[1];
+
+	assert(w->n_hands && h->id == id);
+	return h->fill != NONE ? piece_message(c, h, ret, room) : rows_message(c, h, ret, room);
 }
 
 /* ---- taking back ---- */
@@ -223,9 +267,15 @@ static bool is_truthful(const struct core *c, const struct hand *h, const void *
 	const struct answer *a = bytes;
 	const struct answer_sample *samples = (const struct answer_sample *)(a + 1);
 
-	if (n < sizeof(*a) || a->id != h->id || a->n_samples != h->n_jobs ||
-	    n != sizeof(*a) + h->n_jobs * sizeof(*samples))
+	uint32_t n_samples = h->fill != NONE ? 1 : h->n_jobs;
+
+	if (n < sizeof(*a) || a->id != h->id || a->n_samples != n_samples ||
+	    n != sizeof(*a) + n_samples * sizeof(*samples))
 		return false;
+	if (h->fill != NONE) /* n_jobs is 0: its one answer is not for a job */
+		return memchr(samples->detail, 0, sizeof(samples->detail)) &&
+		       (samples->code == ANSWER_DONE ||
+			(samples->code == ANSWER_BAD && samples->cause == CAUSE_damaged_unit));
 	for (uint32_t i = 0; i < h->n_jobs; i++) {
 		const struct answer_sample *s = &samples[i];
 
@@ -253,8 +303,12 @@ bool core_on_answer(struct core *c, uint64_t now_ns, unsigned worker, const void
 		return false;
 	}
 	h = w->hands[0];
-	f = &c->feeds[c->slots[h.slot].feed];
 	drop_hand(c, w, worker);
+	if (h.fill != NONE) {
+		fill_answered(c, h.fill, samples);
+		return true;
+	}
+	f = &c->feeds[c->slots[h.slot].feed];
 	if (!h.has_large && h.n_jobs) {
 		uint64_t each = a->cpu_ns / h.n_jobs + 1;
 
@@ -279,7 +333,7 @@ void core_on_worker_up(struct core *c, uint64_t now_ns, unsigned worker)
 {
 	core_begin(c, now_ns);
 	assert(!c->workers[worker].is_up);
-	c->workers[worker] = (struct worker){.is_up = true};
+	c->workers[worker] = (struct worker){.is_up = true, .fill = NONE};
 }
 
 static void blame(struct core *c, uint32_t job, bool has_overrun)
@@ -319,12 +373,15 @@ void core_on_worker_dead(struct core *c, uint64_t now_ns, unsigned worker)
 	struct worker gone = c->workers[worker];
 
 	core_begin(c, now_ns);
-	c->workers[worker] = (struct worker){0};
+	c->workers[worker] = (struct worker){.fill = NONE};
 	if (c->large_worker == worker)
 		c->large_worker = NONE;
 	c->totals.n_worker_deaths += gone.is_up && (worker < c->n_working || gone.n_hands);
 	for (uint32_t i = 0; i < gone.n_hands; i++)
-		put_back(c, &gone.hands[i], i == 0, gone.has_overrun);
+		if (gone.hands[i].fill == NONE)
+			put_back(c, &gone.hands[i], i == 0, gone.has_overrun);
+	if (gone.fill != NONE)
+		fill_worker_dead(c, gone.fill, gone.n_hands && gone.hands[0].fill != NONE, gone.has_overrun);
 }
 
 void tasks_time(struct core *c)

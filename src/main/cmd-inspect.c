@@ -14,6 +14,34 @@ struct inspection {
 	int status;
 };
 
+static uint64_t n_checked(const struct shard_index *index)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < index->n_frames; i++)
+		n += index->frames[i].has_checksum;
+	return n;
+}
+
+static uint64_t largest_frame(const struct shard_index *index)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < index->n_frames; i++)
+		n = index->frames[i].n_raw > n ? index->frames[i].n_raw : n;
+	return n;
+}
+
+static void print_packing(const struct shard_index *index)
+{
+	fprintf(stderr, "compressed with %s: %llu bytes in %llu %s, inflated %llu (%.3f); the largest inflates to %llu; %s\n",
+		packing_name(index->packing), (unsigned long long)index->file_size,
+		(unsigned long long)index->n_frames, index->packing == PACKING_ZSTD ? "frames" : "members",
+		(unsigned long long)index->raw_size, (double)index->file_size / (double)index->raw_size,
+		(unsigned long long)largest_frame(index),
+		n_checked(index) ? "a seek table with checksums" : "no checksums in a seek table");
+}
+
 static void print_text(const struct shard_index *index, uint64_t first)
 {
 	for (uint64_t i = 0; i < index->n_samples && i < first; i++) {
@@ -35,6 +63,24 @@ static void print_text(const struct shard_index *index, uint64_t first)
 	fprintf(stderr, "%llu samples, %llu members, %llu members that belong to no sample%s\n",
 		(unsigned long long)index->n_samples, (unsigned long long)index->n_members,
 		(unsigned long long)index->n_skipped, index->is_unterminated ? ", no end marker" : "");
+	if (index->packing != PACKING_NONE)
+		print_packing(index);
+}
+
+static json_t *packing_json(const struct shard_index *index)
+{
+	json_t *frames = json_array();
+
+	for (uint64_t i = 0; i < index->n_frames; i++) {
+		const struct shard_frame *f = &index->frames[i];
+
+		json_array_append_new(frames, json_pack("{s:I, s:I, s:I, s:I}", "offset", (json_int_t)f->offset,
+							"bytes", (json_int_t)f->n_bytes, "raw_offset",
+							(json_int_t)f->raw_offset, "raw_bytes", (json_int_t)f->n_raw));
+	}
+	return json_pack("{s:s, s:I, s:I, s:b, s:I, s:o}", "packing", packing_name(index->packing), "bytes",
+			 (json_int_t)index->file_size, "raw_bytes", (json_int_t)index->raw_size, "checksums_in_seek_table",
+			 n_checked(index) > 0, "largest_frame", (json_int_t)largest_frame(index), "frames", frames);
 }
 
 static json_t *text_json(const char *text)
@@ -92,6 +138,8 @@ static int print_json(const char *path, const struct shard_index *index, uint64_
 	json_object_set_new(all, "terminated", json_boolean(!index->is_unterminated));
 	json_object_set_new(all, "trailing_offset", json_integer((json_int_t)index->trailing_offset));
 	json_object_set_new(all, "trailing_bytes", json_integer((json_int_t)index->trailing_bytes));
+	if (index->packing != PACKING_NONE)
+		json_object_set_new(all, "compressed", packing_json(index));
 	json_object_set_new(all, "extensions", extensions_json(index));
 	json_object_set_new(all, "list", list);
 	r = json_dumpf(all, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);

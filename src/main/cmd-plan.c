@@ -84,6 +84,11 @@ static void print_text(const struct config *config, const struct planning *p, co
 		       (unsigned long long)pass_n_batches(&pass), (unsigned long long)pass.batch,
 		       (unsigned long long)least);
 		print_outlook(f->name, &outlooks[i]);
+		if (f->samples->n_units)
+			printf("feed %s: compressed; %llu parts that inflate by themselves, the largest to %.1f KiB; %.1f KiB "
+			       "inflated for a sample that comes alone\n", f->name,
+			       (unsigned long long)f->samples->n_units, (double)f->samples->largest_unit / 1024,
+			       inflating_per_sample(f->samples) / 1024);
 	}
 }
 
@@ -113,12 +118,16 @@ static int print_json(const struct config *config, const struct planning *p, con
 		struct pass pass = pass_of(f, f->batch_size ? 1 : config->feeds[i].batch_ranks);
 
 		json_array_append_new(feeds, json_pack(
-			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o}", "name", f->name, "samples",
+			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:I, s:I, s:f}", "name", f->name, "samples",
 			(json_int_t)f->samples->n_samples, "shards", (json_int_t)f->samples->n_shards,
 			"batches_per_epoch", (json_int_t)pass_n_batches(&pass), "world",
 			(json_int_t)pass.world, "slots", (json_int_t)f->n_slots, "slot_bytes",
 			(json_int_t)f->slot_bytes, "fingerprint", f->samples->fingerprint, "shuffle",
-			quality_json(&outlooks[i].quality), "reads", reads_json(&outlooks[i].reads)));
+			quality_json(&outlooks[i].quality), "reads", reads_json(&outlooks[i].reads),
+			"units", (json_int_t)f->samples->n_units, "largest_unit_bytes",
+			(json_int_t)f->samples->largest_unit, "inflated_bytes_per_sample",
+			inflating_per_sample(f->samples)));
+
 	}
 	json_object_set_new(all, "budget_bytes", json_integer((json_int_t)p->plan.memory));
 	json_object_set_new(all, "planned_bytes", json_integer((json_int_t)p->plan.total));

@@ -8,8 +8,7 @@
 #define MAIN_DRAWN_H
 
 #include "config/config.h"
-#include "shard/samples.h"
-#include "shard/tar.h"
+#include "main/member.h"
 
 #include <jansson.h>
 
@@ -17,12 +16,7 @@ enum { DRAWN_MAX = 4096 };
 
 struct drawn {
 	const struct config_feed *feed;
-	const struct samples *samples;
-	int fd; /* the open shard, or -1 */
-	uint32_t open_shard;
-	char *bytes; /* one member */
-	size_t n_bytes;
-	struct tar_header header;
+	struct members members;
 };
 
 /* Both are borrowed. */

@@ -27,6 +27,7 @@ struct found {
 
 struct reader {
 	struct inspector *in;
+	enum packing packing;
 	const struct fault_sink *sink;
 	struct stream_counts *counts;
 	struct index_builder *builder;
@@ -37,12 +38,12 @@ struct reader {
 };
 
 /* 0, PACK_E_REFUSED or -errno. */
-static int measure(int fd, uint64_t *ret_n, struct reason *why)
+static int measure(int fd, enum packing packing, uint64_t *ret_n, struct reason *why)
 {
 	struct stream s;
 	const uint8_t *bytes;
 	size_t n = LOOK;
-	int r = stream_init(&s, fd);
+	int r = stream_init(&s, fd, packing);
 
 	*ret_n = 0;
 	while (r == 0 && n == LOOK) {
@@ -167,7 +168,7 @@ static int read_all(struct reader *rd, const char *path, uint64_t n_raw)
 	struct tar_scan *tar = NULL;
 	struct reason why = {{0}};
 	struct stream s;
-	int r = stream_init(&s, rd->in->fd), end;
+	int r = stream_init(&s, rd->in->fd, rd->packing), end;
 
 	if (r < 0)
 		return pass(r);
@@ -193,10 +194,10 @@ static int read_all(struct reader *rd, const char *path, uint64_t n_raw)
 	return end < 0 ? end : r;
 }
 
-int inspect_stream(struct inspector *in, const char *path, uint64_t shard, const struct fault_sink *sink,
-		   struct stream_counts *ret)
+int inspect_stream(struct inspector *in, const char *path, const struct contents *c, uint64_t shard,
+		   const struct fault_sink *sink, struct stream_counts *ret)
 {
-	struct reader rd = {.in = in, .sink = sink, .counts = ret, .fault = {.shard = shard, .sample = VERIFY_SHARD}};
+	struct reader rd = {.in = in, .packing = c->packing, .sink = sink, .counts = ret, .fault = {.shard = shard, .sample = VERIFY_SHARD}};
 	struct reason why = {{0}};
 	uint64_t n_raw;
 	int r = inspector_open(in, path, shard);
@@ -205,9 +206,9 @@ int inspect_stream(struct inspector *in, const char *path, uint64_t shard, const
 		contents_fault(sink, &rd.fault, cause_name(CAUSE_read_error), "%s", strerror(-r));
 		return 0;
 	}
-	r = measure(in->fd, &n_raw, &why);
+	r = measure(in->fd, c->packing, &n_raw, &why);
 	if (r == PACK_E_REFUSED) {
-		contents_fault(sink, &rd.fault, "damaged_zstd", "%s", why.text);
+		contents_fault(sink, &rd.fault, c->packing == PACKING_ZSTD ? "damaged_zstd" : "damaged_gzip", "%s", why.text);
 		return 0;
 	}
 	if (r == 0)

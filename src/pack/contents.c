@@ -11,8 +11,8 @@
 #include "decode/integer.h"
 #include "io/file.h"
 #include "pack/manifest.h"
-#include "pack/stream.h"
 #include "shard/tar.h"
+#include "shard/unpack.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -134,7 +134,8 @@ static int scan_file(const char *path, const struct io_file *file, uint64_t shar
 int contents_scan(const char *path, uint64_t shard, const struct fault_sink *sink, struct contents *ret)
 {
 	struct verify_fault f = {.shard = shard, .sample = VERIFY_SHARD};
-	uint8_t magic[4];
+	uint8_t magic[PACKING_MAGIC];
+	int64_t n_magic;
 	struct io_file file;
 	int r = io_file_open(path, false, &file);
 
@@ -144,8 +145,9 @@ int contents_scan(const char *path, uint64_t shard, const struct fault_sink *sin
 		return 0;
 	}
 	ret->n_bytes = (uint64_t)file.st.st_size;
-	ret->is_stream = stream_knows(magic, read_at(file.fd, magic, sizeof(magic), 0) == sizeof(magic) ? 4 : 0);
-	r = ret->is_stream ? 0 : scan_file(path, &file, shard, sink, ret);
+	n_magic = read_at(file.fd, magic, sizeof(magic), 0);
+	ret->packing = packing_of(magic, n_magic > 0 ? (size_t)n_magic : 0);
+	r = ret->packing != PACKING_NONE ? 0 : scan_file(path, &file, shard, sink, ret);
 	io_file_close(&file);
 	if (r == 0)
 		r = manifest_find(path, &ret->has_hash, &ret->n_bytes_stated, &ret->hash);

@@ -15,7 +15,7 @@
 struct contents {
 	struct shard_index index; /* of what stands in front of a fault, if there is one */
 	uint64_t n_bytes;
-	bool is_stream; /* compressed: nothing is known before inspect_stream */
+	enum packing packing; /* of a compressed one nothing is known before inspect_stream */
 	bool has_hash;
 	uint64_t hash, n_bytes_stated; /* of the whole shard, as its manifest says */
 };
@@ -63,8 +63,8 @@ int inspect_hash(struct inspector *in, const char *path, const struct contents *
 struct stream_counts {
 	uint64_t n_samples, n_members, n_bytes;
 };
-/* A shard that is compressed with zstd, all of it, headers too. */
-int inspect_stream(struct inspector *in, const char *path, uint64_t shard, const struct fault_sink *sink,
-		   struct stream_counts *ret);
+/* A compressed shard, all of it, headers too. */
+int inspect_stream(struct inspector *in, const char *path, const struct contents *c, uint64_t shard,
+		   const struct fault_sink *sink, struct stream_counts *ret);
 
 #endif

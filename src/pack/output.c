@@ -157,16 +157,23 @@ int output_end_sample(struct output *o)
 
 static int save_index(struct output *o)
 {
+	struct shard_frame *frames;
 	struct shard_index index;
+	uint64_t n_frames;
 	struct stat st;
 	char *path;
-	int r;
+	int r = 0;
 
 	if (fstat(o->fd, &st) < 0 || asprintf(&path, "%s/%s", o->folder, o->name) < 0)
 		return fail(-errno);
-	r = index_builder_finish(o->index, &st, &index);
+	if (o->is_squeezed)
+		r = squeeze_frames(&o->squeeze, &frames, &n_frames);
+	if (r == 0 && o->is_squeezed)
+		index_builder_take_frames(o->index, PACKING_ZSTD, frames, n_frames, o->at);
+	if (r == 0)
+		r = index_builder_finish(o->index, &st, &index);
 	if (r == 0) {
-		index.trailing_offset = index.file_size;
+		index.trailing_offset = index.raw_size;
 		/* a cache: where it cannot be saved, the first reader scans */
 		shard_index_save(&index, path, NULL);
 		shard_index_deinit(&index);
@@ -210,7 +217,7 @@ int output_finish(struct output *o, uint64_t *ret_n_bytes, uint64_t *ret_hash)
 	if (r == 0 && (fsync(o->fd) < 0 ||
 		       renameat(o->folder_fd, o->part_name, o->folder_fd, o->name) < 0 || fsync(o->folder_fd) < 0))
 		r = fail(-errno);
-	if (r == 0 && !o->is_squeezed)
+	if (r == 0)
 		r = save_index(o);
 	if (r < 0)
 		return pass(r);

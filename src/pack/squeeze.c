@@ -138,6 +138,26 @@ int squeeze_table(struct squeeze *s, struct iovec *ret)
 	return 0;
 }
 
+int squeeze_frames(const struct squeeze *s, struct shard_frame **ret, uint64_t *ret_n)
+{
+	struct shard_frame *frames = calloc(s->n_frames + 1, sizeof(*frames));
+	uint64_t at = 0, raw_at = 0;
+
+	if (!frames)
+		return fail(-ENOMEM);
+	for (size_t i = 0; i < s->n_frames; i++) {
+		const struct squeeze_entry *e = &s->frames[i];
+
+		frames[i] = (struct shard_frame){.offset = at, .n_bytes = e->n_packed, .raw_offset = raw_at,
+						 .n_raw = e->n_raw, .checksum = e->checksum, .has_checksum = 1};
+		at += e->n_packed;
+		raw_at += e->n_raw;
+	}
+	*ret = frames;
+	*ret_n = s->n_frames;
+	return 0;
+}
+
 unsigned squeeze_version(void)
 {
 	return ZSTD_versionNumber();

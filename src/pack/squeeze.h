@@ -10,6 +10,8 @@
 #ifndef PACK_SQUEEZE_H
 #define PACK_SQUEEZE_H
 
+#include "shard/index.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -39,6 +41,9 @@ int squeeze_put(struct squeeze *s, const struct iovec *pieces, int n);
 int squeeze_end_frame(struct squeeze *s, struct iovec *ret);
 /* The seek table. */
 int squeeze_table(struct squeeze *s, struct iovec *ret);
+
+/* The frames so far, as an index has them, to be freed. */
+int squeeze_frames(const struct squeeze *s, struct shard_frame **ret, uint64_t *ret_n);
 
 /* libzstd's, as other versions may give other bytes. */
 unsigned squeeze_version(void);

@@ -10,35 +10,36 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
 enum { PACKED = 1 << 18, STEP = 1 << 18 };
 
-bool stream_knows(const uint8_t *bytes, size_t n)
+int stream_init(struct stream *s, int fd, enum packing packing)
 {
-	return n >= 4 && memcmp(bytes, "\x28\xb5\x2f\xfd", 4) == 0;
-}
+	struct stat st;
+	int r;
 
-int stream_init(struct stream *s, int fd)
-{
-	*s = (struct stream){.fd = fd, .context = ZSTD_createDCtx(), .packed = malloc(PACKED)};
-	if (s->context && s->packed)
-		return 0;
-	stream_deinit(s);
-	return fail(-ENOMEM);
+	*s = (struct stream){.fd = fd, .packed = malloc(PACKED)};
+	if (!s->packed || fstat(fd, &st) < 0)
+		r = fail(s->packed ? -errno : -ENOMEM);
+	else
+		r = unpack_new("the file", packing, (uint64_t)st.st_size, &s->unpack);
+	if (r < 0)
+		stream_deinit(s);
+	return r < 0 ? pass(r) : 0;
 }
 
 void stream_deinit(struct stream *s)
 {
-	ZSTD_freeDCtx(s->context);
+	s->unpack = unpack_free(s->unpack);
 	free(s->packed);
 	free(s->bytes);
 	*s = (struct stream){.fd = -1};
 }
 
-/* 0, PACK_E_REFUSED, or -errno; *ret_is_end: the file is over. */
-static int refill(struct stream *s, bool *ret_is_end, struct reason *why)
+/* 0, PACK_E_REFUSED, or -errno. */
+static int refill(struct stream *s, struct reason *why)
 {
 	ssize_t got;
 
@@ -49,45 +50,34 @@ static int refill(struct stream *s, bool *ret_is_end, struct reason *why)
 		reason_set(why, "reading at offset %llu failed: %s", (unsigned long long)s->file_at, strerror(errno));
 		return PACK_E_REFUSED;
 	}
-	*ret_is_end = got == 0;
-	if (got == 0 && s->is_frame_open) {
-		reason_set(why, "cut short: the file ends inside a zstd frame");
-		return PACK_E_REFUSED;
-	}
+	s->is_file_over = got == 0;
 	s->file_at += (uint64_t)got;
 	s->n_packed = (size_t)got;
 	s->packed_at = 0;
 	return 0;
 }
 
-/* Decompresses a little more. */
+/* Inflates a little more; *ret_is_end: all is out. */
 static int step(struct stream *s, bool *ret_is_end, struct reason *why)
 {
-	ZSTD_inBuffer in = {s->packed, s->n_packed, s->packed_at};
-	ZSTD_outBuffer out = {s->bytes, s->room, s->n_bytes};
-	size_t left;
+	struct unpack_io io;
+	int r = 0;
 
-	if (in.pos == in.size && !s->is_frame_open) {
-		int r = refill(s, ret_is_end, why);
-
-		if (r != 0 || *ret_is_end)
-			return r;
-		in = (ZSTD_inBuffer){s->packed, s->n_packed, 0};
+	if (s->packed_at == s->n_packed && !s->has_more)
+		r = refill(s, why);
+	if (r == 0 && s->is_file_over) {
+		*ret_is_end = true;
+		return unpack_end(s->unpack, why) ? PACK_E_REFUSED : 0;
 	}
-	left = ZSTD_decompressStream(s->context, &out, &in);
-	if (ZSTD_isError(left)) {
-		reason_set(why, "damaged: zstd says '%s' before offset %llu of the file", ZSTD_getErrorName(left),
-			   (unsigned long long)(s->file_at - s->n_packed + in.pos));
-		return PACK_E_REFUSED;
-	}
-	s->is_frame_open = left != 0;
-	s->packed_at = in.pos;
-	if (in.pos == in.size && s->is_frame_open && out.pos < out.size) { /* it wants more to go on */
-		s->n_bytes = out.pos;
-		return refill(s, ret_is_end, why);
-	}
-	s->n_bytes = out.pos;
-	return 0;
+	if (r != 0)
+		return r;
+	io = (struct unpack_io){.in = s->packed + s->packed_at, .n_in = s->n_packed - s->packed_at,
+				.out = s->bytes + s->n_bytes, .n_out = s->room - s->n_bytes};
+	r = unpack_run(s->unpack, &io, why);
+	s->packed_at = s->n_packed - io.n_in;
+	s->n_bytes = s->room - io.n_out;
+	s->has_more = io.n_out == 0;
+	return r == UNPACK_E_REFUSED ? PACK_E_REFUSED : r;
 }
 
 static int make_room(struct stream *s, size_t n)

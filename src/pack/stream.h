@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * A zstd file read from front to end, as one stream of decompressed bytes, whatever its frames are; every
- * frame's checksum is looked at on the way.
+ * A compressed file read from front to end, as one stream of raw bytes, whatever its frames are; every
+ * checksum is looked at on the way.
  *
  * Threads: one caller.
  */
@@ -11,26 +11,26 @@
 
 #include "base/reason.h"
 
+#include "shard/unpack.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct stream {
 	int fd;
-	void *context; /* libzstd's */
+	struct unpack *unpack;
 	uint8_t *packed;
 	size_t n_packed, packed_at; /* in the buffer: filled, and used */
 	uint64_t file_at;
-	bool is_frame_open;
-	uint8_t *bytes; /* decompressed, from base on */
+	bool is_file_over, has_more; /* has_more: raw bytes that found no room */
+	uint8_t *bytes; /* raw, from base on */
 	size_t n_bytes, room;
 	uint64_t base;
 };
 
-/* Do these first bytes of a file say that it is one? */
-bool stream_knows(const uint8_t *bytes, size_t n);
 /* fd is borrowed. 0 or -errno. */
-int stream_init(struct stream *s, int fd);
+int stream_init(struct stream *s, int fd, enum packing packing);
 void stream_deinit(struct stream *s);
 /* Points to the n bytes at that place, fewer only at the end; offsets must not go back. 0,
  * PACK_E_REFUSED with the reason (damaged, cut short), or -errno. */

@@ -39,7 +39,15 @@ static int add_samples(void *context, size_t i, const char *path, const struct s
 		       const struct shard_index *index, enum index_source source, struct reason *why)
 {
 	struct catalog *c = context;
-	int r = catalog_add_file(c, path, st);
+	int r;
+
+	if (index->packing != PACKING_NONE) {
+		catalog_leave_out(c, path, true, "compressed with %s: pack reads plain tars; unpack it first (`%s`)",
+				  packing_name(index->packing),
+				  index->packing == PACKING_ZSTD ? "zstd -d" : "gunzip -k");
+		return 0;
+	}
+	r = catalog_add_file(c, path, st);
 
 	for (uint64_t k = 0; r == 0 && k < index->n_samples; k++) {
 		const struct index_sample *s = &index->samples[k];

@@ -129,7 +129,7 @@ static void count_faults(struct verify_result *r)
 static int run_stream(struct crew *crew, struct inspector *in, uint64_t shard, const struct fault_sink *sink)
 {
 	struct stream_counts counts = {0};
-	int r = inspect_stream(in, crew->how->paths[shard], shard, sink, &counts);
+	int r = inspect_stream(in, crew->how->paths[shard], &crew->contents[shard], shard, sink, &counts);
 
 	atomic_fetch_add(&crew->shared->n_stream_samples, counts.n_samples);
 	atomic_fetch_add(&crew->shared->n_stream_members, counts.n_members);
@@ -363,7 +363,7 @@ static int look(struct crew *crew)
 			result->n_hashed++;
 			r = add_block(crew, &(struct block){.shard = i, .kind = BLOCK_HASH});
 		}
-		if (r == 0 && c->is_stream)
+		if (r == 0 && c->packing != PACKING_NONE)
 			r = add_block(crew, &(struct block){.shard = i, .kind = BLOCK_STREAM});
 		for (uint64_t k = 0; r == 0 && k < c->index.n_samples; k += BLOCK)
 			r = add_block(crew, &(struct block){.shard = i, .first = k, .kind = BLOCK_SAMPLES,

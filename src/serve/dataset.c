@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "order/order.h"
 #include "serve/indexing.h"
+#include "serve/inflating.h"
 
 #include <string.h>
 
@@ -65,7 +66,7 @@ static int fill(const struct config *config, const struct config_feed *feed, str
 		reason_set(why, "feed %s: its %zu shards hold no samples", feed->name, d->list.n_paths);
 		return DATASET_E_REFUSED;
 	}
-	return 0;
+	return inflating_check(feed, &d->samples, why) ? DATASET_E_REFUSED : 0;
 }
 
 int dataset_open(const struct config *config, const struct config_feed *feed,

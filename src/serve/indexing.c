@@ -2,13 +2,15 @@
 /* Copyright the ringfeed authors */
 /*
  * A window of shards slides over the list: each has one read in flight, and results are handed on in
- * listed order, so memory holds a few indexes at a time however many shards there are.
+ * listed order, so memory holds a few indexes at a time however many shards there are. A compressed shard is
+ * inflated from front to back when its turn comes, never two at once: one may want a window of 128 MiB.
  */
 #include "serve/indexing.h"
 
 #include "base/fault.h"
 #include "base/log.h"
 #include "io/file.h"
+#include "shard/packed.h"
 #include "shard/tar.h"
 
 #include <errno.h>
@@ -21,14 +23,16 @@
 
 enum { WINDOW = 16, BUFFER = 1 << 20, EDGE = 4096 };
 
-enum scan_state { SCAN_IDLE, SCAN_READING, SCAN_DONE, SCAN_REFUSED };
+enum scan_state { SCAN_IDLE, SCAN_READING, SCAN_WAITING, SCAN_DONE, SCAN_REFUSED };
 
 struct scan {
 	enum scan_state state;
 	enum index_source source;
 	const char *path;
 	struct io_file file;
-	struct tar_scan *tar;
+	enum packing packing;
+	struct tar_scan *tar;	    /* of a plain one */
+	struct packed_scan *packed; /* of a compressed one */
 	struct index_builder *builder;
 	char *buffer;	     /* BUFFER bytes at a page boundary */
 	uint64_t wanted, at; /* what the scan asked for, and where the read began */
@@ -72,9 +76,15 @@ static void tell_progress(struct run *run)
 static void scan_end(struct scan *s, enum scan_state state)
 {
 	s->tar = tar_scan_free(s->tar);
+	s->packed = packed_scan_free(s->packed);
 	s->builder = index_builder_free(s->builder);
 	io_file_close(&s->file);
 	s->state = state;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 static void ask(struct run *run, struct scan *s)
@@ -83,7 +93,10 @@ static void ask(struct run *run, struct scan *s)
 	struct io_request request = {.id = (uint64_t)(s - run->scans), .fd = s->file.fd};
 	size_t n;
 
-	tar_scan_want(s->tar, &s->wanted, &n);
+	if (s->packed) /* all of it, in its order */
+		n = (size_t)least(BUFFER, (uint64_t)s->file.st.st_size - s->wanted);
+	else
+		tar_scan_want(s->tar, &s->wanted, &n);
 	s->at = s->wanted / edge * edge;
 	end = s->wanted + n;
 	if (end - s->at > BUFFER)
@@ -100,7 +113,8 @@ static int finish(struct run *run, struct scan *s)
 	struct stat st;
 	int r;
 
-	index_builder_take_scan(s->builder, s->tar);
+	if (s->tar)
+		index_builder_take_scan(s->builder, s->tar);
 	r = index_builder_finish(s->builder, &s->file.st, &s->index);
 	if (r < 0)
 		return pass(r);
@@ -121,6 +135,24 @@ static int finish(struct run *run, struct scan *s)
 	return 0;
 }
 
+/* 0 = more is wanted, TAR_E_DONE, TAR_E_REFUSED with the reason, or -errno. */
+static int feed_packed(struct scan *s, const char *bytes, size_t n)
+{
+	int r = packed_scan_feed(s->packed, bytes, n, index_builder_on_member, s->builder, &s->why);
+
+	s->wanted += n;
+	if (r != 0 || s->wanted < (uint64_t)s->file.st.st_size)
+		return r;
+	r = packed_scan_end(s->packed, index_builder_on_member, s->builder, s->builder, &s->why);
+	return r == 0 ? TAR_E_DONE : r;
+}
+
+static int feed(struct scan *s, const char *bytes, size_t n)
+{
+	return s->packed ? feed_packed(s, bytes, n) :
+			   tar_scan_feed(s->tar, bytes, n, index_builder_on_member, s->builder, &s->why);
+}
+
 static int on_bytes(struct run *run, struct scan *s, int64_t n_bytes)
 {
 	uint64_t skip = s->wanted - s->at;
@@ -137,7 +169,14 @@ static int on_bytes(struct run *run, struct scan *s, int64_t n_bytes)
 		return 0;
 	}
 	run->n_bytes += (uint64_t)n_bytes;
-	r = tar_scan_feed(s->tar, s->buffer + skip, (size_t)n_bytes - skip, index_builder_on_member, s->builder, &s->why);
+	if (s->tar && s->wanted == 0)
+		s->packing = packing_of(s->buffer, (size_t)n_bytes);
+	if (s->tar && s->packing != PACKING_NONE) {
+		s->tar = tar_scan_free(s->tar);
+		s->state = SCAN_WAITING;
+		return 0;
+	}
+	r = feed(s, s->buffer + skip, (size_t)n_bytes - skip);
 	if (r < 0)
 		return pass(r);
 	if (r == TAR_E_DONE)
@@ -170,6 +209,18 @@ static int start_scan(struct run *run, struct scan *s)
 		r = index_builder_new(&s->builder);
 	if (r < 0)
 		return pass(r);
+	ask(run, s);
+	return 0;
+}
+
+/* Its turn has come. */
+static int start_packed(struct run *run, struct scan *s)
+{
+	int r = packed_scan_new(s->path, s->packing, (uint64_t)s->file.st.st_size, &s->packed);
+
+	if (r < 0)
+		return pass(r);
+	s->wanted = 0;
 	ask(run, s);
 	return 0;
 }
@@ -262,6 +313,8 @@ static int slide(struct run *run)
 		if (run->n_begun < run->n_paths && run->n_begun < run->n_done + WINDOW) {
 			r = begin(run, &run->scans[run->n_begun % WINDOW], run->paths[run->n_begun]);
 			run->n_begun++;
+		} else if (head->state == SCAN_WAITING) {
+			r = start_packed(run, head);
 		} else if (head->state == SCAN_READING) {
 			r = wait_for_reads(run);
 		} else {
@@ -287,7 +340,7 @@ int index_shards(const struct indexing *how, char *const *paths, size_t n_paths,
 	for (unsigned i = 0; i < WINDOW; i++) {
 		struct scan *s = &run.scans[i];
 
-		if (s->state == SCAN_READING)
+		if (s->state == SCAN_READING || s->state == SCAN_WAITING)
 			scan_end(s, SCAN_IDLE);
 		if (s->state == SCAN_DONE)
 			shard_index_deinit(&s->index);

@@ -4,7 +4,7 @@
  * The bases are private memory (smaps_rollup: Pss_Anon + Pss_File) that no other line counts, measured on Debian 12
  * under load with 1 to 4 workers and 1 to 6 feeds, and stated with room to spare: core at most 1.9 MiB beside
  * its tables, and it may come to keep 4 MiB for clients that do not read (OUTBOX_MAX each); clean parent 0.5 MiB;
- * worker 1.8 MiB beside its scratch. tests/scene/memory.py checks the promise as a whole.
+ * worker 1.8 MiB beside its scratch, and what it inflates with. tests/scene/memory.py checks the promise as a whole.
  */
 #include "serve/planning.h"
 
@@ -14,6 +14,7 @@
 #include "io/engine.h"
 #include "serve/trace.h"
 #include "serve/web.h"
+#include "shard/inflate.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -77,6 +78,14 @@ static int check_orders(const struct config *config, const struct planning *p, s
 	return 0;
 }
 
+static bool has_compressed(const struct planning *p)
+{
+	for (unsigned i = 0; i < p->spec.n_feeds; i++)
+		if (p->core_feeds[i].samples->n_units)
+			return true;
+	return false;
+}
+
 static void fill_spec(const struct config *config, struct planning *p)
 {
 	p->spec = (struct core_spec){
@@ -86,6 +95,7 @@ static void fill_spec(const struct config *config, struct planning *p)
 		.read_timeout_ns = config->daemon.read_timeout_ns,
 		.task_timeout_ns = TASK_TIMEOUT_S * SECOND_NS,
 	};
+	core_area(&p->spec, &p->read_bytes, &p->inflated_bytes);
 }
 
 /* What the core keeps for one more slot of feed i. */
@@ -106,11 +116,13 @@ static void fill_input(const struct config *config, const struct planning *p, st
 	*in = (struct plan_input){
 		.memory = config->daemon.memory, .core_base = CORE_BASE_MIB * MIB,
 		.parent_base = PARENT_BASE_MIB * MIB, .worker_base = WORKER_BASE_MIB * MIB,
-		.core_tables = core_bytes(&p->spec), .staging = p->staging_bytes,
+		.core_tables = core_bytes(&p->spec), .staging = p->read_bytes,
 		.trace = sizeof(struct trace), .web = *config->daemon.metrics ? WEB_BYTES : 0,
 		.scratch = SCRATCH_BYTES * (uint64_t)config->n_feeds, .n_workers = p->n_workers,
 		.feeds = feeds, .n_feeds = config->n_feeds,
 	};
+	if (has_compressed(p))
+		in->worker_base += INFLATE_BYTES;
 	for (size_t i = 0; i < config->n_feeds; i++) {
 		const struct config_feed *f = &config->feeds[i];
 
@@ -118,6 +130,7 @@ static void fill_input(const struct config *config, const struct planning *p, st
 			.name = f->name, .slots = f->slots, .slots_max = SLOTS_OF_A_FEED,
 			.slot_bytes = p->layouts[i].n_bytes + core_slot_bytes(&p->spec, i),
 			.index_bytes = samples_bytes(p->core_feeds[i].samples),
+			.inflated_bytes = p->core_feeds[i].inflated_bytes,
 		};
 		for (unsigned k = 0; k < f->pipeline.n_fields; k++) {
 			if (f->pipeline.fields[k].classes)
@@ -150,11 +163,14 @@ static uint32_t choose_workers(const struct config *config, const struct plan_in
 	return n;
 }
 
-/* One try with this much staging. */
-static int try_plan(const struct config *config, uint64_t staging, struct planning *p,
+/* One try with this much staging, and room for inflated units as wished or at least. */
+static int try_plan(const struct config *config, uint64_t staging, bool is_wished, struct planning *p,
 		    struct plan_feed *feeds, struct reason *why)
 {
 	struct plan_input in;
+
+	for (size_t i = 0; i < config->n_feeds; i++)
+		p->core_feeds[i].inflated_bytes = is_wished ? p->inflating[i].wished : p->inflating[i].least;
 
 	plan_deinit(&p->plan);
 	p->staging_bytes = staging;
@@ -165,6 +181,15 @@ static int try_plan(const struct config *config, uint64_t staging, struct planni
 	fill_spec(config, p);
 	fill_input(config, p, feeds, &in);
 	return plan_lay_out(&in, &p->plan, why);
+}
+
+/* Room to inflate ahead is not worth a slot that the config asks for. */
+static bool has_all_slots(const struct config *config, const struct planning *p)
+{
+	for (size_t i = 0; i < config->n_feeds; i++)
+		if (p->inflating[i].n_units && p->plan.n_slots[i] < config->feeds[i].slots)
+			return false;
+	return true;
 }
 
 static int make(const struct config *config, struct planning *p, struct plan_feed *feeds,
@@ -178,11 +203,15 @@ static int make(const struct config *config, struct planning *p, struct plan_fee
 		least = STAGING_LEAST_MIB * MIB;
 	if (wished > STAGING_MOST_MIB * MIB)
 		wished = STAGING_MOST_MIB * MIB;
-	r = try_plan(config, wished > least ? wished : least, p, feeds, why);
+	r = try_plan(config, wished > least ? wished : least, true, p, feeds, why);
+	if (r == PLAN_E_TOO_SMALL || (r == 0 && !has_all_slots(config, p)))
+		r = try_plan(config, wished > least ? wished : least, false, p, feeds, why);
 	if (r == PLAN_E_TOO_SMALL && wished > least)
-		r = try_plan(config, least, p, feeds, why);
+		r = try_plan(config, least, false, p, feeds, why);
 	if (r < 0)
 		return pass(r);
+	for (size_t i = 0; r && i < config->n_feeds; i++)
+		inflating_advise(&config->feeds[i], &p->inflating[i], why);
 	if (r)
 		return PLANNING_E_REFUSED;
 	for (size_t i = 0; i < config->n_feeds; i++)
@@ -207,10 +236,13 @@ int planning_make(const struct config *config, const struct dataset *datasets, s
 
 	p.core_feeds = calloc(config->n_feeds, sizeof(*p.core_feeds));
 	p.layouts = calloc(config->n_feeds, sizeof(*p.layouts));
-	if (!feeds || !p.core_feeds || !p.layouts)
+	p.inflating = calloc(config->n_feeds, sizeof(*p.inflating));
+	if (!feeds || !p.core_feeds || !p.layouts || !p.inflating)
 		r = fail(-ENOMEM);
-	for (size_t i = 0; r == 0 && i < config->n_feeds; i++)
+	for (size_t i = 0; r == 0 && i < config->n_feeds; i++) {
 		describe_feed(&config->feeds[i], &datasets[i], &p.core_feeds[i], &p.layouts[i]);
+		r = inflating_room(config, &config->feeds[i], &datasets[i].samples, &p.inflating[i]);
+	}
 	if (r == 0)
 		r = check_cpus(config, why);
 	if (r == 0)
@@ -227,6 +259,8 @@ void planning_deinit(struct planning *p)
 	plan_deinit(&p->plan);
 	free(p->core_feeds);
 	free(p->layouts);
+	free(p->inflating);
+	p->inflating = NULL;
 	p->core_feeds = NULL;
 	p->layouts = NULL;
 }

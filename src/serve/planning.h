@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "core/core.h"
 #include "serve/dataset.h"
+#include "serve/inflating.h"
 
 enum {
 	STREAMS_MAX = 64,	/* sessions attached at once */
@@ -28,6 +29,8 @@ struct planning {
 	struct plan plan;
 	unsigned n_workers;
 	uint64_t staging_bytes;
+	struct inflating *inflating; /* of each feed */
+	uint64_t read_bytes, inflated_bytes; /* the two parts of the area */
 	struct core_feed *core_feeds;	 /* as the core wants them, pools included */
 	struct slot_layout *layouts;
 	struct core_spec spec;

@@ -88,7 +88,8 @@ static int plan_memory(struct daemon *d, struct reason *why)
 
 static int make_memory(struct daemon *d)
 {
-	int r = memory_new("ringfeed-staging", d->planning.staging_bytes, &d->staging);
+	const struct planning *p = &d->planning;
+	int r = memory_new("ringfeed-staging", p->read_bytes + p->inflated_bytes, &d->staging);
 
 	for (unsigned i = 0; r == 0 && i < d->n_feeds; i++) {
 		struct served_feed *f = &d->feeds[i];
@@ -100,7 +101,8 @@ static int make_memory(struct daemon *d)
 			.layout = f->layout, .slots = f->pool.list, .n_slots = f->pool.n};
 	}
 	d->setup = (struct worker_setup){.feeds = d->worker_feeds, .n_feeds = d->n_feeds,
-					 .staging = d->staging, .scratch_bytes = SCRATCH_BYTES,
+					 .area = d->staging, .read_bytes = p->read_bytes,
+					 .scratch_bytes = SCRATCH_BYTES,
 					 .nice = (int)d->config->daemon.nice};
 	return r;
 }
@@ -119,10 +121,13 @@ static void raise_descriptors(void)
 
 static int open_engine(struct daemon *d, struct reason *why)
 {
+	struct memory read_part = d->staging;
 	struct reason refused = {{0}};
-	int r = io_engine_new((enum io_kind)d->config->daemon.io, CORE_FLYING_MAX(READS_IN_FLIGHT),
-			      &d->staging, &d->engine, &refused);
+	int r;
 
+	read_part.n_bytes = d->planning.read_bytes;
+	r = io_engine_new((enum io_kind)d->config->daemon.io, CORE_FLYING_MAX(READS_IN_FLIGHT),
+			      &read_part, &d->engine, &refused);
 	if (r < 0) {
 		if (!*refused.text)
 			return pass(r);

@@ -79,6 +79,8 @@ static json_t *reads_json(const struct daemon *d)
 	put(r, "retries", t.n_retries);
 	put(r, "in_flight", d->n_flying);
 	put(r, "staging_bytes_used", t.staging_used);
+	put(r, "units_inflated", t.n_units);
+	put(r, "bytes_inflated", t.inflated_bytes);
 	put(r, "tasks", t.n_tasks);
 	put(r, "worker_deaths", t.n_worker_deaths);
 	return r;

@@ -205,11 +205,23 @@ void index_builder_take_scan(struct index_builder *b, const struct tar_scan *s)
 	b->index.is_unterminated = tar_scan_is_unterminated(s);
 }
 
+void index_builder_take_frames(struct index_builder *b, enum packing packing, struct shard_frame *frames,
+			       uint64_t n_frames, uint64_t raw_size)
+{
+	free(b->index.frames);
+	b->index.packing = packing;
+	b->index.frames = frames;
+	b->index.n_frames = n_frames;
+	b->index.raw_size = raw_size;
+}
+
 int index_builder_finish(struct index_builder *b, const struct stat *st, struct shard_index *ret)
 {
 	*ret = b->index;
 	ret->places_hash = index_places_hash(ret->members, ret->n_members);
 	ret->file_size = (uint64_t)st->st_size;
+	if (ret->packing == PACKING_NONE)
+		ret->raw_size = ret->file_size;
 	ret->mtime_ns = (uint64_t)st->st_mtim.tv_sec * 1000000000 + (uint64_t)st->st_mtim.tv_nsec;
 	b->index = (struct shard_index){0};
 	b->samples_allocated = b->members_allocated = b->text_allocated = 0;
@@ -224,5 +236,6 @@ void shard_index_deinit(struct shard_index *index)
 	free(index->samples);
 	free(index->members);
 	free(index->text);
+	free(index->frames);
 	*index = (struct shard_index){0};
 }

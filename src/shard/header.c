@@ -128,7 +128,8 @@ static int refuse_not_a_tar(const struct chain *c, const uint8_t *block, uint64_
 	for (size_t i = 0; offset == 0 && i < sizeof(kinds) / sizeof(*kinds); i++) {
 		if (memcmp(block, kinds[i].magic, kinds[i].n) == 0)
 			return chain_refuse(c, offset, why,
-					    "compressed with %s, not a plain tar; unpack it to a .tar first",
+					    "compressed with %s, which is not supported; unpack it to a .tar "
+					    "(`ringfeed pack TAR DEST --zstd` makes it small again)",
 					    kinds[i].name);
 	}
 	if (offset == 0)

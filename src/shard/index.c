@@ -18,6 +18,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the saved form is the memory's");
 _Static_assert(sizeof(struct index_sample) == 24, "part of the saved form");
 _Static_assert(sizeof(struct index_member) == 32, "part of the saved form");
+_Static_assert(sizeof(struct shard_frame) == 40, "part of the saved form");
 _Static_assert(sizeof(struct saved_header) == 128, "part of the saved form");
 
 static const char magic[8] = "RFINDEX";
@@ -63,14 +64,20 @@ bool saved_header_is_good(const struct saved_header *h, uint64_t n_bytes, const 
 	if (h->n_members > rest / sizeof(struct index_member) || h->n_members > UINT32_MAX)
 		return false;
 	rest -= h->n_members * sizeof(struct index_member);
-	return h->n_text == rest && h->trailing_offset <= h->file_size &&
-	       h->trailing_bytes == h->file_size - h->trailing_offset && h->flags <= 1;
+	if (h->n_frames > rest / sizeof(struct shard_frame) || h->packing > PACKING_GZIP ||
+	    (h->packing == PACKING_NONE) != (h->n_frames == 0))
+		return false;
+	rest -= h->n_frames * sizeof(struct shard_frame);
+	if (h->packing == PACKING_NONE && h->raw_size != h->file_size)
+		return false;
+	return h->n_text == rest && h->trailing_offset <= h->raw_size &&
+	       h->trailing_bytes == h->raw_size - h->trailing_offset && h->flags <= 1;
 }
 
 size_t shard_index_encoded_bytes(const struct shard_index *x)
 {
 	return sizeof(struct saved_header) + x->n_samples * sizeof(*x->samples) +
-	       x->n_members * sizeof(*x->members) + x->n_text;
+	       x->n_members * sizeof(*x->members) + x->n_frames * sizeof(*x->frames) + x->n_text;
 }
 
 static char *append(char *at, const void *bytes, size_t n)
@@ -87,15 +94,17 @@ void shard_index_encode(const struct shard_index *x, void *ret)
 		.file_size = x->file_size, .mtime_ns = x->mtime_ns,
 		.n_samples = x->n_samples, .n_members = x->n_members, .n_text = x->n_text,
 		.places_hash = x->places_hash,
-		.trailing_offset = x->file_size - x->trailing_bytes,
+		.trailing_offset = x->raw_size - x->trailing_bytes,
 		.trailing_bytes = x->trailing_bytes,
 		.n_skipped = x->n_skipped,
 		.flags = x->is_unterminated,
+		.packing = x->packing, .raw_size = x->raw_size, .n_frames = x->n_frames,
 	};
 	char *content = (char *)ret + sizeof(h), *at = content;
 
 	at = append(at, x->samples, x->n_samples * sizeof(*x->samples));
 	at = append(at, x->members, x->n_members * sizeof(*x->members));
+	at = append(at, x->frames, x->n_frames * sizeof(*x->frames));
 	at = append(at, x->text, x->n_text);
 	memcpy(h.magic, magic, sizeof(magic));
 	h.content_hash = hash_bytes(content, (size_t)(at - content));
@@ -133,12 +142,31 @@ static bool are_members_good(const struct shard_index *x)
 		const struct index_member *m = &x->members[i];
 
 		if (m->header_offset % 512 || m->payload_offset % 512 || m->header_offset < end ||
-		    m->payload_offset <= m->header_offset || m->payload_offset > x->file_size ||
-		    m->size > x->file_size - m->payload_offset || m->extension >= x->n_text)
+		    m->payload_offset <= m->header_offset || m->payload_offset > x->raw_size ||
+		    m->size > x->raw_size - m->payload_offset || m->extension >= x->n_text)
 			return false;
 		end = m->payload_offset + m->size;
 	}
 	return index_places_hash(x->members, x->n_members) == x->places_hash;
+}
+
+/* Frames lie in the file one behind the other, and give the whole shard without a gap. */
+static bool are_frames_good(const struct shard_index *x)
+{
+	uint64_t end = 0, raw_end = 0;
+
+	for (uint64_t i = 0; i < x->n_frames; i++) {
+		const struct shard_frame *f = &x->frames[i];
+
+		if (f->offset < end || f->offset > x->file_size || f->n_bytes == 0 ||
+		    f->n_bytes > x->file_size - f->offset || f->raw_offset != raw_end ||
+		    f->n_raw == 0 || f->n_raw > x->raw_size - raw_end || f->has_checksum > 1 ||
+		    (!f->has_checksum && f->checksum != 0))
+			return false;
+		end = f->offset + f->n_bytes;
+		raw_end += f->n_raw;
+	}
+	return x->packing == PACKING_NONE || raw_end == x->raw_size;
 }
 
 /* A copy of n bytes that is not NULL for n = 0 either. */
@@ -169,18 +197,22 @@ int shard_index_decode(const void *bytes, size_t n_bytes, const struct stat *st,
 		.places_hash = h.places_hash, .file_size = h.file_size, .mtime_ns = h.mtime_ns,
 		.trailing_offset = h.trailing_offset, .trailing_bytes = h.trailing_bytes,
 		.n_skipped = h.n_skipped, .is_unterminated = h.flags,
+		.packing = (enum packing)h.packing, .raw_size = h.raw_size, .n_frames = h.n_frames,
 	};
 	x.samples = copy(at, h.n_samples * sizeof(*x.samples));
 	at += h.n_samples * sizeof(*x.samples);
 	x.members = copy(at, h.n_members * sizeof(*x.members));
 	at += h.n_members * sizeof(*x.members);
+	if (h.n_frames)
+		x.frames = copy(at, h.n_frames * sizeof(*x.frames));
+	at += h.n_frames * sizeof(*x.frames);
 	x.text = copy(at, h.n_text);
-	if (!x.samples || !x.members || !x.text) {
+	if (!x.samples || !x.members || !x.text || (h.n_frames && !x.frames)) {
 		shard_index_deinit(&x);
 		return fail(-ENOMEM);
 	}
 	if ((h.n_text && x.text[h.n_text - 1] != '\0') || !are_samples_good(&x) ||
-	    !are_members_good(&x)) {
+	    !are_members_good(&x) || !are_frames_good(&x)) {
 		shard_index_deinit(&x);
 		return INDEX_E_STALE;
 	}

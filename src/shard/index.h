@@ -22,6 +22,19 @@ enum {
 	INDEX_E_REFUSED,    /* the shard itself cannot be indexed: the reason says why, with the offset */
 };
 
+/* How a shard's file is compressed. */
+enum packing { PACKING_NONE, PACKING_ZSTD, PACKING_GZIP };
+/* "plain", "zstd", "gzip" */
+const char *packing_name(enum packing packing);
+
+/* One zstd frame or gzip member: it inflates without what is before it. */
+struct shard_frame {
+	uint64_t offset, n_bytes;   /* in the file, headers and trailers included */
+	uint64_t raw_offset, n_raw; /* in the inflated shard */
+	uint32_t checksum;	    /* low 32 bits of the XXH64 of its raw bytes, by the seek table */
+	uint32_t has_checksum;
+};
+
 struct index_member {
 	uint64_t header_offset, payload_offset, size;
 	uint32_t extension; /* offset into text of a zero-ended string */
@@ -45,6 +58,10 @@ struct shard_index {
 	uint64_t n_samples, n_members, n_text;
 	uint64_t places_hash;	    /* XXH64 of the (payload offset, size) pairs, for the fingerprint */
 	uint64_t file_size, mtime_ns;
+	enum packing packing;
+	uint64_t raw_size;	    /* file_size when not compressed; all offsets are below it */
+	struct shard_frame *frames; /* NULL when not compressed */
+	uint64_t n_frames;
 	uint64_t trailing_offset, trailing_bytes; /* what lies behind the end marker; 0 bytes = nothing */
 	uint64_t n_skipped;	    /* regular members that belong to no sample */
 	bool is_unterminated;	    /* no end marker: the shard may have been cut between members */
@@ -62,6 +79,9 @@ int index_builder_on_member(void *builder, const struct tar_member *m);
 struct tar_scan;
 /* What the scan has to say at its end (trailing bytes, no end marker). */
 void index_builder_take_scan(struct index_builder *b, const struct tar_scan *s);
+/* The shard is compressed: frames (taken) are what gives its raw_size bytes. */
+void index_builder_take_frames(struct index_builder *b, enum packing packing, struct shard_frame *frames,
+			       uint64_t n_frames, uint64_t raw_size);
 /* Ends the last sample and hands the index over; the builder is then empty. */
 int index_builder_finish(struct index_builder *b, const struct stat *st, struct shard_index *ret);
 

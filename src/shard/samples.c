@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "base/hash.h"
 #include "shard/saved.h"
+#include "shard/units.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -39,6 +40,8 @@ void samples_deinit(struct samples *s)
 	free(s->places);
 	free(s->starts);
 	free(s->shards);
+	free(s->frames);
+	free(s->units);
 	*s = (struct samples){0};
 }
 
@@ -139,9 +142,9 @@ int samples_add(struct samples *s, const struct pipeline *p, const char *path,
 
 	if (s->n_shards == s->n_shards_max)
 		return fail(-EINVAL);
-	if (index->file_size > shard_size_max) {
+	if (index->raw_size > shard_size_max) {
 		reason_set(why, "%.250s: a shard of %" PRIu64 " bytes; at most %" PRIu64 " (2 TiB) are possible",
-			   path, index->file_size, shard_size_max);
+			   path, index->raw_size, shard_size_max);
 		return INDEX_E_REFUSED;
 	}
 	r = reserve(s, index->n_samples);
@@ -159,11 +162,15 @@ int samples_add(struct samples *s, const struct pipeline *p, const char *path,
 		.path = strdup(path),
 		.device = st->st_dev, .inode = st->st_ino,
 		.file_size = (uint64_t)st->st_size, .mtime_ns = saved_mtime_ns(st),
+		.raw_size = index->raw_size, .packing = index->packing,
 		.header_bytes = (uint32_t)header_bytes,
 		.n_samples = index->n_samples, .places_hash = index->places_hash,
 	};
-	if (!shard->path)
-		return fail(-ENOMEM);
+	r = shard->path ? units_add(s, index, why) : fail(-ENOMEM);
+	if (r) {
+		free(shard->path);
+		return r < 0 ? pass(r) : r;
+	}
 	s->n_shards++;
 	s->n_samples += index->n_samples;
 	s->starts[s->n_shards] = s->n_samples;
@@ -222,6 +229,7 @@ void samples_finish(struct samples *s)
 		s->places = cut;
 		s->n_allocated = s->n_samples;
 	}
+	units_finish(s);
 	s->largest_extent = s->total_bytes = 0;
 	count_extents(s);
 	take_fingerprint(s);
@@ -230,7 +238,8 @@ void samples_finish(struct samples *s)
 size_t samples_bytes(const struct samples *s)
 {
 	size_t n = s->n_allocated * s->n_fields * sizeof(*s->places) +
-		   (s->n_shards_max + 1) * (sizeof(*s->starts) + sizeof(*s->shards));
+		   (s->n_shards_max + 1) * (sizeof(*s->starts) + sizeof(*s->shards)) +
+		   s->n_frames * sizeof(*s->frames) + s->n_units * sizeof(*s->units);
 
 	for (size_t i = 0; i < s->n_shards; i++)
 		n += strlen(s->shards[i].path) + 1;

@@ -227,7 +227,7 @@ static int read_key(int fd, const struct stat *own, const struct wanted *w)
 	    read_at(fd, &s, sizeof(s), sizeof(h) + w->sample * sizeof(s)) < 0 || s.key >= h.n_text)
 		return INDEX_E_STALE;
 	members_at = sizeof(h) + h.n_samples * sizeof(s);
-	text_at = members_at + h.n_members * sizeof(first);
+	text_at = members_at + h.n_members * sizeof(first) + h.n_frames * sizeof(struct shard_frame);
 	n = h.n_text - s.key;
 	if (n > w->n_key - 1)
 		n = w->n_key - 1;

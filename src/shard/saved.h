@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-enum { SAVED_VERSION = 1 };
+enum { SAVED_VERSION = 2 };
 
 struct saved_header {
 	char magic[8];
@@ -21,9 +21,9 @@ struct saved_header {
 	uint64_t trailing_offset, trailing_bytes;
 	uint64_t n_skipped;
 	uint32_t flags; /* 1: unterminated */
-	uint32_t reserved;
+	uint32_t packing;
 	uint64_t content_hash;
-	uint64_t reserved_too[2];
+	uint64_t raw_size, n_frames;
 	uint64_t header_hash; /* of the bytes in front of it */
 };
 

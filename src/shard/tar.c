@@ -28,11 +28,12 @@ struct tar_scan {
 	uint64_t file_size;
 	enum state state;
 	uint64_t at;	   /* the next byte that matters */
+	uint64_t header_at; /* the last header block taken */
 	uint64_t first_at; /* the first header block of the member in hand */
 	uint64_t recent;   /* the largest of the last payloads, fading */
 	uint64_t behind_at, behind_end;
 	uint64_t trailing_at;
-	bool is_unterminated;
+	bool is_unterminated, is_zeros_behind;
 
 	char extension_type;
 	uint64_t extension_at, extension_size;
@@ -105,7 +106,23 @@ void tar_scan_want(const struct tar_scan *s, uint64_t *ret_offset, size_t *ret_n
 		n = s->behind_end - s->at;
 	}
 	*ret_offset = s->at;
-	*ret_n_bytes = least(n, s->file_size - s->at);
+	*ret_n_bytes = s->at < s->file_size ? least(n, s->file_size - s->at) : 0;
+}
+
+static void find_trailing(struct tar_scan *s)
+{
+	if (s->is_zeros_behind) /* where more follows than we look at: say all of it */
+		s->trailing_at = s->behind_end < s->file_size ? s->behind_at + TAR_BLOCK : s->file_size;
+}
+
+void tar_scan_set_size(struct tar_scan *s, uint64_t file_size)
+{
+	s->file_size = file_size;
+	if (s->behind_end > file_size)
+		s->behind_end = file_size;
+	if (s->trailing_at > file_size)
+		s->trailing_at = file_size;
+	find_trailing(s);
 }
 
 static bool is_zeros(const uint8_t *bytes, uint64_t n)
@@ -139,19 +156,27 @@ static int take_end(struct tar_scan *s)
 	return 0;
 }
 
+static int check_payload(const struct tar_scan *s, struct reason *why)
+{
+	uint64_t n_left = s->file_size - (s->header_at + TAR_BLOCK);
+
+	if (s->block.size <= n_left && tar_round_up(s->block.size) <= n_left)
+		return 0;
+	return chain_refuse(&s->chain, s->header_at, why,
+			    "cut short: the member here has %llu bytes (and fills its last block), but %llu follow",
+			    (unsigned long long)s->block.size, (unsigned long long)n_left);
+}
+
 static int take_payload(struct tar_scan *s, const struct piece *p, struct reason *why)
 {
 	const struct chain_block *b = &s->block;
 	uint64_t payload_at = s->at + TAR_BLOCK;
 	int r;
 
-	if (b->size > s->file_size - payload_at ||
-	    tar_round_up(b->size) > s->file_size - payload_at)
-		return chain_refuse(&s->chain, s->at, why,
-				    "cut short: the member here has %llu bytes (and fills its last "
-				    "block), but %llu follow",
-				    (unsigned long long)b->size,
-				    (unsigned long long)(s->file_size - payload_at));
+	s->header_at = s->at;
+	r = check_payload(s, why);
+	if (r != 0)
+		return r;
 	if (b->kind == CHAIN_EXTENSION || b->kind == CHAIN_GLOBAL) {
 		s->extension_type = b->type;
 		s->extension_at = payload_at;
@@ -260,8 +285,8 @@ static int take_behind(struct tar_scan *s, const struct piece *p, bool *ret_stuc
 		*ret_stuck = true;
 		return 0;
 	}
-	if (s->behind_end < s->file_size) /* more than we look at: say all of it */
-		s->trailing_at = s->behind_at + TAR_BLOCK;
+	s->is_zeros_behind = true;
+	find_trailing(s);
 	s->state = SCAN_DONE;
 	return TAR_E_DONE;
 }
@@ -275,6 +300,11 @@ int tar_scan_feed(struct tar_scan *s, const void *bytes, size_t n_bytes,
 	bool is_stuck = false;
 	int r = 0;
 
+	/* of a member whose bytes were promised before the size was known */
+	if (s->state == SCAN_EXTENSION || s->at > s->file_size)
+		r = check_payload(s, why);
+	if (r != 0)
+		return r;
 	if (n_bytes < least(TAR_BLOCK, s->file_size - s->at))
 		return chain_refuse(&s->chain, s->at + n_bytes, why,
 				    "cut short: the file ends here, its size was %llu",

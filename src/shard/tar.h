@@ -49,10 +49,16 @@ struct tar_member {
 	uint64_t size;
 };
 
+/* In the place of the file's size, where that is known only at the end. */
+#define TAR_SIZE_UNKNOWN (UINT64_C(1) << 62)
+
 struct tar_scan;
 
 int tar_scan_new(const char *path, uint64_t file_size, struct tar_scan **ret);
 struct tar_scan *tar_scan_free(struct tar_scan *s);
+/* The size, of a scan that began without it, once the file has ended; also after TAR_E_DONE. What is there from the
+ * wanted offset on is then fed (again), if only 0 bytes. */
+void tar_scan_set_size(struct tar_scan *s, uint64_t file_size);
 /* The bytes the scan needs next, never past the file's size: 512 or more, less only at the end of a
  * file cut inside a block, and none for an empty file (feed that too: it is refused). Offsets are
  * multiples of 512. */

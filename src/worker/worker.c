@@ -11,6 +11,7 @@
 #include "core/task.h"
 #include "shard/tar.h"
 #include "worker/maker.h"
+#include "worker/unit.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ enum { FEEDS_MAX = 256 };
 struct worker {
 	const struct worker_setup *setup;
 	struct maker *makers[FEEDS_MAX];
+	struct inflate *inflate; /* NULL: no feed has compressed shards */
 	int channel;
 	struct tar_header header;      /* of the member at hand */
 	char key[TAR_NAME_MAX];	       /* of the sample at hand */
@@ -74,11 +76,11 @@ static bool is_extension_of(const struct field *f, const char *extension)
 	return false;
 }
 
-/* The payload in these bytes of staging, or NULL with the answer set. */
+/* The payload in these bytes of the area, or NULL with the answer set. */
 static const void *find_payload(struct worker *w, const struct field *f, const struct task_extent *x,
 				bool is_first, struct answer_sample *a)
 {
-	const char *bytes = (const char *)w->setup->staging.base + x->at;
+	const char *bytes = (const char *)w->setup->area.base + x->at;
 	struct reason why;
 	char extension[EXTENSION_MAX];
 	size_t n_key;
@@ -188,8 +190,11 @@ static void run_task(struct worker *w)
 	unsigned n_fields = w->setup->feeds[t->feed].layout.n_fields;
 	uint64_t began = cpu_now_ns();
 
-	for (uint32_t i = 0; i < t->n_samples; i++)
-		make_sample(w, &samples[i], &extents[i * n_fields], &w->out.samples[i]);
+	if (t->kind == TASK_INFLATE)
+		unit_run(w->inflate, w->setup, t, &w->out.samples[0]);
+	else
+		for (uint32_t i = 0; i < t->n_samples; i++)
+			make_sample(w, &samples[i], &extents[i * n_fields], &w->out.samples[i]);
 	w->out.head = (struct answer){.id = t->id, .n_samples = t->n_samples,
 				      .cpu_ns = cpu_now_ns() - began};
 }
@@ -231,6 +236,20 @@ static void limit_files(void)
 	setrlimit(RLIMIT_FSIZE, &none);
 }
 
+static int make_decoders(struct worker *w)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < w->setup->n_feeds; i++) {
+		const struct worker_feed *f = &w->setup->feeds[i];
+
+		r = maker_new(f->pipeline, w->setup->scratch_bytes, &w->makers[i]);
+		if (r == 0 && f->samples->n_units && !w->inflate)
+			r = inflate_new(&w->inflate);
+	}
+	return r;
+}
+
 void worker_main(const struct worker_setup *setup, unsigned number, int channel)
 {
 	struct worker *w = calloc(1, sizeof(*w));
@@ -242,14 +261,12 @@ void worker_main(const struct worker_setup *setup, unsigned number, int channel)
 		_exit(1);
 	w->setup = setup;
 	w->channel = channel;
-	mprotect(setup->staging.base, setup->staging.n_bytes, PROT_READ);
+	mprotect(setup->area.base, setup->read_bytes, PROT_READ);
 	setpriority(PRIO_PROCESS, 0, setup->nice);
 	limit_memory(setup);
-	for (unsigned i = 0; i < setup->n_feeds; i++) {
-		if (maker_new(setup->feeds[i].pipeline, setup->scratch_bytes, &w->makers[i]) < 0) {
-			log_error("workers", "worker %u cannot set up its decoders: out of memory", number);
-			_exit(1);
-		}
+	if (make_decoders(w) < 0) {
+		log_error("workers", "worker %u cannot set up its decoders: out of memory", number);
+		_exit(1);
 	}
 	limit_files();
 	say(w); /* up: an answer to nothing */

@@ -2,8 +2,8 @@
 /* Copyright the ringfeed authors */
 /*
  * A worker: one single-threaded process that takes tasks from its channel, makes the rows and answers.
- * It sees staging read-only and the slots of all feeds; it has no other file than its channel and
- * stderr. It trusts the core's tasks and distrusts every byte of a sample.
+ * Of the area it sees what was read read-only, and writes where units are inflated; it writes the slots of all
+ * feeds; it has no other file than its channel and stderr. It trusts the core's tasks and distrusts every byte of a sample.
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
@@ -28,7 +28,8 @@ struct worker_feed {
 struct worker_setup {
 	const struct worker_feed *feeds;
 	unsigned n_feeds;
-	struct memory staging;
+	struct memory area;
+	size_t read_bytes; /* of the area: the front part, that is read into; whole pages */
 	size_t scratch_bytes;
 	int nice; /* 0 … 19 */
 };

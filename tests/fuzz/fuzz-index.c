@@ -18,7 +18,8 @@
 			abort();                                                                   \
 	} while (0)
 
-enum { AT_SAMPLES = 32, AT_MEMBERS = 40, AT_TEXT = 48, AT_PLACES = 56, AT_CONTENT = 96, AT_HASH = 120, N_HEADER = 128 };
+enum { AT_FILE = 16, AT_SAMPLES = 32, AT_MEMBERS = 40, AT_TEXT = 48, AT_PLACES = 56, AT_PACKING = 92, AT_CONTENT = 96,
+       AT_RAW = 104, AT_FRAMES = 112, AT_HASH = 120, N_HEADER = 128 };
 
 static uint64_t get(const uint8_t *at)
 {
@@ -37,13 +38,18 @@ static void put(uint8_t *at, uint64_t n)
 static void fix_hashes(uint8_t *bytes, size_t n)
 {
 	uint64_t n_samples = get(bytes + AT_SAMPLES) & 15, n_members = get(bytes + AT_MEMBERS) & 31;
-	uint64_t at = N_HEADER + n_samples * 24, places[64], n_places = 0;
+	uint64_t at = N_HEADER + n_samples * 24, places[64], n_places = 0, n_frames = get(bytes + AT_FRAMES) & 7;
 
-	if (at + n_members * 32 > n)
+	if (at + n_members * 32 + n_frames * 40 > n)
 		return;
+	bytes[AT_PACKING] = n_frames ? 1 + bytes[AT_PACKING] % 2 : 0;
+	memset(bytes + AT_PACKING + 1, 0, 3);
+	if (n_frames == 0)
+		put(bytes + AT_RAW, get(bytes + AT_FILE));
+	put(bytes + AT_FRAMES, n_frames);
 	put(bytes + AT_SAMPLES, n_samples);
 	put(bytes + AT_MEMBERS, n_members);
-	put(bytes + AT_TEXT, n - at - n_members * 32);
+	put(bytes + AT_TEXT, n - at - n_members * 32 - n_frames * 40);
 	for (; n_places < 2 * n_members; n_places += 2, at += 32) {
 		places[n_places] = get(bytes + at + 8);
 		places[n_places + 1] = get(bytes + at + 16);
@@ -68,9 +74,17 @@ static void walk(const struct shard_index *x)
 
 		CHECK(m->extension + strlen(x->text + m->extension) < x->n_text && m->sample < x->n_samples);
 		CHECK(m->header_offset >= end && m->payload_offset > m->header_offset);
-		CHECK(m->payload_offset <= x->file_size && m->size <= x->file_size - m->payload_offset);
+		CHECK(m->payload_offset <= x->raw_size && m->size <= x->raw_size - m->payload_offset);
 		end = m->payload_offset + m->size;
 	}
+	CHECK((x->packing == PACKING_NONE) == (x->n_frames == 0));
+	CHECK(x->packing != PACKING_NONE || x->raw_size == x->file_size);
+	end = 0;
+	for (uint64_t i = 0; i < x->n_frames; end += x->frames[i++].n_raw) {
+		CHECK(x->frames[i].raw_offset == end && x->frames[i].n_raw > 0 && x->frames[i].n_bytes > 0);
+		CHECK(x->frames[i].offset + x->frames[i].n_bytes <= x->file_size);
+	}
+	CHECK(x->packing == PACKING_NONE || end == x->raw_size);
 }
 
 static void split(const uint8_t *bytes, size_t n)

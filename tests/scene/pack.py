@@ -380,6 +380,12 @@ def compressed(folder):
     pack(folder / "photos", folder / "plain", *options)
     pack(folder / "photos", folder / "out", *options, "--zstd")
     n_frames = 0
+    for shard in sorted((folder / "out").glob("*.tar.zst")):  # the index it leaves is the one that a scan makes
+        saved = (folder / "out" / (shard.name + ".rfidx"))
+        written = saved.read_bytes()
+        saved.unlink()
+        scene.ringfeed("index", shard)
+        assert saved.read_bytes() == written
     for plain in shards_of(folder / "plain"):
         shard = folder / "out" / (plain.name + ".zst")
         data, whole = shard.read_bytes(), plain.read_bytes()

@@ -63,7 +63,7 @@ static void choose_fate(struct sim *s, uint32_t worker, uint64_t *ret_ns)
 		*ret_ns += sim_below(s, s->world.task_ns_max);
 	if (*ret_ns > s->world.spec.task_timeout_ns * 9 / 10)
 		*ret_ns = s->world.spec.task_timeout_ns * 9 / 10;
-	for (w->victim = 0; w->victim < t->head.n_samples; w->victim++)
+	for (w->victim = 0; t->head.kind == TASK_ROWS && w->victim < t->head.n_samples; w->victim++)
 		if (!(t->samples[w->victim].flags & TASK_SAMPLE_MASK) &&
 		    world_is_poison(s, t->head.feed, t->samples[w->victim].sample)) {
 			w->fate = WORKER_DIES;
@@ -106,7 +106,13 @@ static void read_message(struct sim *s, uint32_t worker, uint64_t id, struct sim
 
 	SIM_CHECK(s, n >= sizeof(t->head), "a task of %zu bytes", n);
 	memcpy(&t->head, bytes, sizeof(t->head));
-	SIM_CHECK(s, t->head.id == id && t->head.n_samples > 0 &&
+	if (t->head.kind == TASK_INFLATE) {
+		SIM_CHECK(s, t->head.id == id && t->head.n_samples == 1 && t->head.feed < s->world.spec.n_feeds &&
+			  !t->head.has_large && n == at + sizeof(t->inflate), "a piece");
+		memcpy(&t->inflate, bytes + at, sizeof(t->inflate));
+		return;
+	}
+	SIM_CHECK(s, t->head.kind == TASK_ROWS && t->head.id == id && t->head.n_samples > 0 &&
 		  t->head.n_samples <= TASK_SAMPLES_MAX && t->head.feed < s->world.spec.n_feeds,
 		  "a task of %u samples of feed %u", t->head.n_samples, t->head.feed);
 	n_extents = t->head.n_samples * s->world.more[t->head.feed].samples.n_fields;
@@ -130,8 +136,12 @@ void crew_take(struct sim *s, const struct core_action *a)
 	read_message(s, a->task.worker, a->task.id, t);
 	if (t->head.has_large)
 		SIM_CHECK(s, ++s->n_large == 1, "the large scratch is lent twice");
-	oracle_task(s, t, w->n_tasks == 0);
-	disk_pin(s, t);
+	if (t->head.kind == TASK_INFLATE) {
+		inflate_take(s, a->task.worker, t);
+	} else {
+		oracle_task(s, t, w->n_tasks == 0);
+		disk_pin(s, t);
+	}
 	if (w->n_tasks++ == 0)
 		begin(s, a->task.worker);
 }
@@ -139,8 +149,12 @@ void crew_take(struct sim *s, const struct core_action *a)
 /* Takes the oldest task out of the worker's hand. */
 static void put_down(struct sim *s, struct sim_worker *w, const bool *is_done)
 {
-	disk_unpin(s, &w->tasks[0]);
-	oracle_task_over(s, &w->tasks[0], is_done);
+	if (w->tasks[0].head.kind == TASK_INFLATE) {
+		inflate_over(s, (uint32_t)(w - s->workers), &w->tasks[0], is_done[0]);
+	} else {
+		disk_unpin(s, &w->tasks[0]);
+		oracle_task_over(s, &w->tasks[0], is_done);
+	}
 	s->n_large -= w->tasks[0].head.has_large != 0;
 	w->n_tasks--;
 	memmove(&w->tasks[0], &w->tasks[1], w->n_tasks * sizeof(w->tasks[0]));
@@ -184,7 +198,12 @@ void crew_answer(struct sim *s, uint32_t worker, uint64_t tag)
 	said.head = (struct answer){.id = t->head.id, .cpu_ns = s->now - w->began_ns,
 				    .n_samples = t->head.n_samples};
 	for (uint32_t i = 0; i < t->head.n_samples; i++) {
-		answer_sample(s, t, i, &said.samples[i]);
+		if (t->head.kind == TASK_INFLATE && !is_lie && !w->is_doomed)
+			inflate_answer(s, t, &said.samples[i]);
+		else if (t->head.kind == TASK_INFLATE)
+			said.samples[i] = (struct answer_sample){.code = ANSWER_DONE};
+		else
+			answer_sample(s, t, i, &said.samples[i]);
 		is_done[i] = said.samples[i].code == ANSWER_DONE;
 	}
 	if (w->is_doomed) { /* it was told to die meanwhile */
@@ -206,6 +225,20 @@ void crew_answer(struct sim *s, uint32_t worker, uint64_t tag)
 	begin(s, worker);
 }
 
+static void charge_death(struct sim *s, const struct sim_worker *w, const struct sim_task *t)
+{
+	struct world_feed *f = &s->world.more[t->head.feed];
+	uint32_t *n = w->fate == WORKER_HANGS ? f->n_overruns : f->n_deaths;
+
+	if (t->head.kind == TASK_INFLATE) {
+		(w->fate == WORKER_HANGS ? f->unit_overruns : f->unit_deaths)[t->inflate.unit]++;
+		return;
+	}
+	for (uint32_t i = 0; i < t->head.n_samples; i++)
+		n[t->samples[i].sample]++;
+	oracle_blame(s, t);
+}
+
 void crew_dead(struct sim *s, uint32_t worker, uint64_t tag)
 {
 	static const bool none[TASK_SAMPLES_MAX];
@@ -214,14 +247,9 @@ void crew_dead(struct sim *s, uint32_t worker, uint64_t tag)
 
 	if (!w->is_up || w->incarnation != tag)
 		return;
-	for (uint32_t i = 0; w->n_tasks && i < t->head.n_samples; i++) {
-		struct world_feed *f = &s->world.more[t->head.feed];
-		uint32_t *n = w->fate == WORKER_HANGS ? f->n_overruns : f->n_deaths;
-
-		n[t->samples[i].sample]++;
-	}
 	if (w->n_tasks)
-		oracle_blame(s, t);
+		charge_death(s, w, t);
+	w->inflation.is_active = false;
 	while (w->n_tasks)
 		put_down(s, w, none);
 	w->is_up = w->is_doomed = w->is_condemned = false;

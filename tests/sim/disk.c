@@ -24,10 +24,16 @@ static void choose_fate(struct sim *s, struct flight *f, uint64_t *ret_latency)
 		f->fate = READ_CHANGED;
 }
 
-/* Faults are charged to every sample whose bytes the request covers. */
-static void charge(struct sim *s, const struct flight *f, uint32_t *by_sample)
+/* Faults are charged to every sample whose bytes the request covers, or to the units. */
+static void charge(struct sim *s, const struct flight *f, bool is_late)
 {
 	const struct world_feed *w = &s->world.more[f->feed];
+	uint32_t *by_sample = is_late ? w->n_late : w->n_errors;
+
+	if (w->shards[f->shard].packing != PACKING_NONE) {
+		packing_charge(s, f, is_late);
+		return;
+	}
 
 	for (uint64_t i = w->starts[f->shard]; i < w->starts[f->shard + 1]; i++)
 		for (unsigned k = 0; k < w->samples.n_fields; k++) {
@@ -64,7 +70,7 @@ void disk_read(struct sim *s, const struct core_action *a)
 	SIM_CHECK(s, a->read.offset % CORE_PAGE == 0 && a->read.n_bytes % CORE_PAGE == 0 &&
 		  a->read.n_bytes > 0 && a->read.into % CORE_PAGE == 0, "a ragged read");
 	SIM_CHECK(s, a->read.offset < w->shards[a->read.shard].file_size, "behind the file's end");
-	SIM_CHECK(s, a->read.into + a->read.n_bytes <= s->world.spec.staging_bytes, "outside of staging");
+	SIM_CHECK(s, a->read.into + a->read.n_bytes <= (uint64_t)s->n_read_pages * CORE_PAGE, "outside of staging");
 	SIM_CHECK(s, ++s->n_flying <= CORE_FLYING_MAX(s->world.spec.reads_in_flight), "%u with the engine",
 		  s->n_flying);
 	SIM_CHECK(s, count_in_time(s) < s->world.spec.reads_in_flight, "%u in flight", s->n_flying);
@@ -73,7 +79,7 @@ void disk_read(struct sim *s, const struct core_action *a)
 
 		SIM_CHECK(s, p->state != PAGE_FLYING, "two reads into one page");
 		SIM_CHECK(s, p->n_readers == 0, "a read into a page that a worker reads");
-		*p = (struct page){.state = PAGE_FLYING, .feed = a->read.feed, .shard = a->read.shard,
+		*p = (struct page){.state = PAGE_FLYING, .feed = a->read.feed, .shard = a->read.shard, .unit = NOBODY,
 				   .file_page = a->read.offset / CORE_PAGE + i};
 	}
 	s->flying[s->n_flying - 1] = a->read.request;
@@ -83,7 +89,7 @@ void disk_read(struct sim *s, const struct core_action *a)
 	f->deadline = s->now + s->world.spec.read_timeout_ns;
 	choose_fate(s, f, &latency);
 	if (latency > s->world.spec.read_timeout_ns)
-		charge(s, f, s->world.more[f->feed].n_late);
+		charge(s, f, true);
 	sim_later(s, latency, EVENT_READ, a->read.request, f->tag);
 }
 
@@ -99,7 +105,7 @@ static int64_t land(struct sim *s, struct flight *f)
 	} else if (f->fate == READ_CHANGED) {
 		w->n_changes++;
 	} else if (f->fate == READ_ERROR) {
-		charge(s, f, w->n_errors);
+		charge(s, f, false);
 	}
 	for (uint64_t i = 0; i < f->n_bytes / CORE_PAGE; i++) {
 		struct page *p = &s->pages[f->into / CORE_PAGE + i];
@@ -137,26 +143,43 @@ void disk_judge(const struct sim *s)
 	}
 }
 
+/* Where the extent's first byte is in its file, or in its unit. */
+static uint64_t place_in(struct sim *s, const struct world_feed *w, uint32_t shard, const struct task_extent *x,
+			 uint64_t from, uint64_t n, uint32_t *ret_unit)
+{
+	const struct sample_unit *u;
+
+	*ret_unit = NOBODY;
+	if (w->shards[shard].packing == PACKING_NONE)
+		return from;
+	*ret_unit = s->pages[x->at / CORE_PAGE].unit;
+	SIM_CHECK(s, *ret_unit < w->samples.n_units, "an extent of a compressed shard that is not inflated");
+	u = &w->samples.units[*ret_unit];
+	SIM_CHECK(s, from >= u->raw_offset && from + n <= u->raw_offset + u->n_raw, "an extent outside of its unit");
+	return from - u->raw_offset;
+}
+
 static void pin_extent(struct sim *s, const struct sim_task *t, const struct task_sample *sample,
 		       const struct task_extent *x, unsigned field)
 {
 	const struct world_feed *w = &s->world.more[t->head.feed];
 	const struct sample_place *place = samples_place(&w->samples, sample->sample, field);
 	uint64_t in_shard, from = (uint64_t)place->header_block * 512, n;
-	uint32_t shard = order_shard_of(&w->order_shards, sample->sample, &in_shard);
+	uint32_t shard = order_shard_of(&w->order_shards, sample->sample, &in_shard), unit;
 
 	n = w->shards[shard].header_bytes + place->size;
-	if (n > w->shards[shard].file_size - from)
-		n = w->shards[shard].file_size - from;
+	if (n > w->shards[shard].raw_size - from)
+		n = w->shards[shard].raw_size - from;
+	SIM_CHECK(s, x->at + n <= (uint64_t)s->n_pages * CORE_PAGE, "an extent outside of the area");
+	from = place_in(s, w, shard, x, from, n, &unit);
 	SIM_CHECK(s, x->size == place->size && x->n_bytes == n, "an extent of wrong length");
 	SIM_CHECK(s, x->at % CORE_PAGE == from % CORE_PAGE, "an extent at a wrong place");
 	for (uint64_t at = x->at / CORE_PAGE; at * CORE_PAGE < x->at + n; at++) {
 		struct page *p = &s->pages[at];
 		uint64_t end = x->at + n - at * CORE_PAGE;
 
-		SIM_CHECK(s, at < s->n_pages, "an extent outside of staging");
 		SIM_CHECK(s, p->state == PAGE_HELD, "a task reads a page without bytes");
-		SIM_CHECK(s, p->feed == t->head.feed && p->shard == shard &&
+		SIM_CHECK(s, p->feed == t->head.feed && p->shard == shard && p->unit == unit &&
 			  p->file_page == from / CORE_PAGE + at - x->at / CORE_PAGE,
 			  "a task reads a page of other bytes");
 		SIM_CHECK(s, p->n_valid >= (end < CORE_PAGE ? end : CORE_PAGE), "a task reads past a read");

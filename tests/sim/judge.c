@@ -32,13 +32,15 @@ static bool is_cause_real(const struct sim *s, uint32_t feed, uint64_t sample, e
 
 	switch (cause) {
 	case CAUSE_worker_died:
-		return w->n_deaths[sample] >= 2;
+		return w->n_deaths[sample] >= 2 || packing_has(s, feed, sample, w->unit_deaths, 2);
 	case CAUSE_overrun:
-		return w->n_overruns[sample] >= 2;
+		return w->n_overruns[sample] >= 2 || packing_has(s, feed, sample, w->unit_overruns, 2);
 	case CAUSE_read_error:
-		return w->n_errors[sample] >= 3;
+		return w->n_errors[sample] >= 3 || packing_has(s, feed, sample, w->unit_errors, 3);
 	case CAUSE_read_late:
-		return w->n_late[sample] >= 2;
+		return w->n_late[sample] >= 2 || packing_has(s, feed, sample, w->unit_late, 2);
+	case CAUSE_damaged_unit:
+		return packing_has(s, feed, sample, w->unit_damage, 2);
 	default:
 		return cause != CAUSE_none && cause == world_cause(s, feed, sample);
 	}

@@ -200,9 +200,12 @@ static bool step(struct sim *s)
 static void start(struct sim *s)
 {
 	const struct core_spec *spec = &s->world.spec;
+	uint64_t n_read, n_inflated;
 
 	world_make(s);
-	s->n_pages = (uint32_t)(spec->staging_bytes / CORE_PAGE);
+	core_area(spec, &n_read, &n_inflated);
+	s->n_read_pages = (uint32_t)(n_read / CORE_PAGE);
+	s->n_pages = s->n_read_pages + (uint32_t)(n_inflated / CORE_PAGE);
 	s->pages = calloc(s->n_pages, sizeof(*s->pages));
 	s->coming = NOBODY;
 	for (uint32_t f = 0; f < SIM_FEEDS_MAX; f++)
@@ -252,13 +255,17 @@ static void stop(struct sim *s)
 }
 
 struct sums {
-	uint64_t n_events, n_lent, n_rows, n_bads, n_fails, n_refused, n_gone;
+	uint64_t n_events, n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_units;
 	uint64_t worst_seed;
 	double worst_wait; /* of the time allowed, in healthy worlds */
 };
 
 static void add(struct sums *to, const struct sim *s)
 {
+	struct core_totals totals;
+
+	core_view_totals(s->core, &totals);
+	to->n_units += totals.n_units;
 	to->n_events += s->n_events;
 	to->n_lent += s->n_lent;
 	to->n_rows += s->n_rows;
@@ -305,8 +312,8 @@ int main(int argc, char **argv)
 	}
 	printf("seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " events, %" PRIu64 " batches of %" PRIu64
 	       " rows, %" PRIu64 " bad samples, %" PRIu64 " failures, %" PRIu64 " attaches refused, %" PRIu64
-	       " trainers gone; longest wait in a healthy world %.2f of what is allowed (seed %" PRIu64 ")\n",
+	       " trainers gone, %" PRIu64 " units inflated; longest wait in a healthy world %.2f of what is allowed (seed %" PRIu64 ")\n",
 	       first, last, sums.n_events, sums.n_lent, sums.n_rows, sums.n_bads, sums.n_fails,
-	       sums.n_refused, sums.n_gone, sums.worst_wait, sums.worst_seed);
+	       sums.n_refused, sums.n_gone, sums.n_units, sums.worst_wait, sums.worst_seed);
 	return 0;
 }

@@ -32,6 +32,7 @@ enum {
 	SIM_FLYING_MAX = 512,
 	SIM_EVENTS_MAX = 8192,
 	SIM_MESSAGE_MAX = 65536,
+	DAMAGED = 1000000, /* in unit_damage: for ever, not by a fault that was counted */
 };
 
 #define US UINT64_C(1000)
@@ -48,13 +49,14 @@ struct world_feed {
 	uint64_t salt;				      /* of its samples' fates */
 	unsigned bad, poison, large;		      /* of 10,000 samples */
 	uint32_t *n_errors, *n_late, *n_deaths, *n_overruns; /* faults injected, by sample */
+	uint32_t *unit_errors, *unit_late, *unit_deaths, *unit_overruns, *unit_damage; /* by unit */
 	uint64_t n_changes;			      /* injected */
 };
 
 /* How often faults come, of 10,000. */
 struct odds {
 	unsigned read_error, read_late, read_changed, read_short;
-	unsigned die, hang, slow, lie;
+	unsigned die, hang, slow, lie, flaky;
 	unsigned seek, detach, kill, stall, goodbye;
 };
 
@@ -93,8 +95,8 @@ enum page_state { PAGE_EMPTY, PAGE_FLYING, PAGE_HELD };
 
 struct page {
 	enum page_state state;
-	uint32_t feed, shard;
-	uint64_t file_page, n_valid; /* which page of the file, how many bytes of it */
+	uint32_t feed, shard, unit;  /* NOBODY: read as it is in the file */
+	uint64_t file_page, n_valid; /* which page of the file or of the unit, how many bytes of it */
 	uint32_t n_readers;	     /* tasks in a hand that read it */
 };
 
@@ -114,10 +116,18 @@ struct sim_task {
 	struct task head;
 	struct task_sample samples[TASK_SAMPLES_MAX];
 	struct task_extent extents[TASK_SAMPLES_MAX * FIELDS_MAX];
+	struct task_inflate inflate;
 	uint64_t generation; /* of the slot's content */
 };
 
 enum worker_fate { WORKER_ANSWERS, WORKER_DIES, WORKER_HANGS, WORKER_LIES };
+
+/* What a worker inflates. */
+struct sim_inflation {
+	bool is_active;
+	uint32_t feed, unit;
+	uint64_t into, n_taken; /* compressed bytes given to it */
+};
 
 struct sim_worker {
 	bool is_up, is_doomed, is_condemned; /* doomed: its death is on the way; condemned: by the core */
@@ -126,6 +136,7 @@ struct sim_worker {
 	enum worker_fate fate;
 	uint32_t victim; /* DIES: of the head's samples */
 	struct sim_task tasks[CORE_HAND];
+	struct sim_inflation inflation;
 };
 
 /* ---- what the oracle knows ---- */
@@ -195,7 +206,7 @@ struct sim {
 	struct core *core;
 	struct events events;
 	struct page *pages;
-	uint32_t n_pages, n_flying, n_large;
+	uint32_t n_pages, n_read_pages, n_flying, n_large; /* read: those that reads go into come first */
 	uint32_t n_idle_workers; /* the last so many get no tasks, as after a reload */
 	struct flight flights[SIM_READS_MAX];
 	uint32_t flying[SIM_FLYING_MAX];
@@ -242,6 +253,17 @@ void disk_judge(const struct sim *s);
 /* The extent is in staging, whole and of the file it should be of. */
 void disk_pin(struct sim *s, const struct sim_task *t);
 void disk_unpin(struct sim *s, const struct sim_task *t);
+
+/* packing.c */
+/* Cuts a shard that is laid out into units, with the fields' extents in mind. */
+void packing_cut(struct sim *s, struct samples *samples, size_t shard);
+void packing_count(struct samples *samples);
+/* Has a unit of the sample had that many of these faults? */
+bool packing_has(const struct sim *s, uint32_t feed, uint64_t sample, const uint32_t *by_unit, uint32_t least);
+void packing_charge(struct sim *s, const struct flight *f, bool is_late);
+void inflate_take(struct sim *s, uint32_t worker, const struct sim_task *t);
+void inflate_over(struct sim *s, uint32_t worker, const struct sim_task *t, bool is_done);
+void inflate_answer(struct sim *s, const struct sim_task *t, struct answer_sample *ret);
 
 /* crew.c */
 void crew_take(struct sim *s, const struct core_action *a);

@@ -94,6 +94,7 @@ static void make_samples(struct sim *s, uint32_t feed)
 	unsigned odds_and_kind[3] = {sim_odds(s, 2000) ? (unsigned)sim_below(s, 400) : 0,
 				     (unsigned)sim_below(s, 3), (unsigned)sim_below(s, 2)};
 	uint64_t n_max = sim_odds(s, 7000) ? 200 : 3000, sample = 0;
+	unsigned n_packed = sim_odds(s, 6000) ? 0 : (unsigned)sim_between(s, 2000, 10000);
 
 	samples->n_fields = (unsigned)sim_between(s, 1, 2);
 	samples->n_shards = sim_between(s, 1, SIM_SHARDS_MAX);
@@ -120,6 +121,7 @@ static void make_samples(struct sim *s, uint32_t feed)
 			for (unsigned x = 0; x < samples->n_fields; x++)
 				lay_member(s, samples, sample, x, &at, odds_and_kind);
 		shard->file_size = at + (sim_odds(s, 8000) ? 1024 : 0); /* no end marker: capped reads */
+		shard->raw_size = shard->file_size;
 		for (uint64_t k = f->starts[i] * samples->n_fields;
 		     k < f->starts[i + 1] * samples->n_fields; k++)
 			if (samples->places[k].header_block < SAMPLE_REPEATED &&
@@ -127,6 +129,10 @@ static void make_samples(struct sim *s, uint32_t feed)
 				samples->largest_extent = samples->places[k].size + shard->header_bytes;
 	}
 	f->order_shards = (struct order_shards){f->starts, samples->n_shards};
+	for (size_t i = 0; n_packed && i < samples->n_shards; i++)
+		if (f->shards[i].raw_size > 0 && sim_odds(s, n_packed))
+			packing_cut(s, samples, i);
+	packing_count(samples);
 }
 
 /* ---- feeds ---- */
@@ -140,6 +146,20 @@ static void make_order(struct sim *s, struct core_feed *feed)
 		feed->order.window = sim_between(s, 1, 300);
 		feed->order.parts = sim_odds(s, 5000) ? 1 : sim_between(s, 2, 12);
 	}
+}
+
+static void make_units(struct sim *s, struct world_feed *more)
+{
+	uint64_t n = more->samples.n_units + 1;
+	unsigned damaged = sim_odds(s, 5000) ? 0 : (unsigned)sim_below(s, 1500);
+
+	more->unit_errors = calloc(n, sizeof(uint32_t));
+	more->unit_late = calloc(n, sizeof(uint32_t));
+	more->unit_deaths = calloc(n, sizeof(uint32_t));
+	more->unit_overruns = calloc(n, sizeof(uint32_t));
+	more->unit_damage = calloc(n, sizeof(uint32_t));
+	for (uint64_t i = 0; damaged && i + 1 < n; i++)
+		more->unit_damage[i] = sim_odds(s, damaged) ? DAMAGED : 0;
 }
 
 static void make_feed(struct sim *s, uint32_t feed)
@@ -159,7 +179,11 @@ static void make_feed(struct sim *s, uint32_t feed)
 	more->n_late = calloc(n, sizeof(uint32_t));
 	more->n_deaths = calloc(n, sizeof(uint32_t));
 	more->n_overruns = calloc(n, sizeof(uint32_t));
+	make_units(s, more);
 	*f = (struct core_feed){.name = names[feed], .samples = &more->samples, .slot_bytes = 1 << 20};
+	f->inflated_bytes = core_inflated_least(f->samples);
+	if (f->inflated_bytes && sim_odds(s, 6000))
+		f->inflated_bytes += CORE_PAGE * sim_below(s, 2048);
 	make_order(s, f);
 	if (sim_odds(s, 6000)) {
 		f->batch_size = sim_between(s, 1, sim_odds(s, 5000) ? 6 : 40);
@@ -170,8 +194,11 @@ static void make_feed(struct sim *s, uint32_t feed)
 	}
 	f->last = (enum last)sim_below(s, 3);
 	f->policy = (enum core_policy)sim_below(s, 3);
-	if (f->policy == CORE_BAD_FAIL && sim_odds(s, 9000))
+	if (f->policy == CORE_BAD_FAIL && sim_odds(s, 9000)) {
 		more->bad = more->poison = 0; /* else there is little to see */
+		for (uint64_t i = 0; i < more->samples.n_units; i++)
+			more->unit_damage[i] = 0;
+	}
 	f->bad_limit = sim_odds(s, 7000) ? 1.0 : 0.001 * (double)sim_below(s, 100);
 	f->is_transient_bad = sim_odds(s, 6000);
 	f->n_slots = (uint32_t)sim_between(s, 2, SIM_SLOTS_MAX);
@@ -192,6 +219,7 @@ static void make_odds(struct sim *s)
 		o->hang = sim_odds(s, 3000) ? (unsigned)sim_below(s, 200) : 0;
 		o->slow = sim_odds(s, 3000) ? (unsigned)sim_below(s, 500) : 0;
 		o->lie = sim_odds(s, 3000) ? (unsigned)sim_below(s, 300) : 0;
+		o->flaky = sim_odds(s, 3000) ? (unsigned)sim_below(s, 1500) : 0;
 	}
 	if (sim_odds(s, 8000)) {
 		o->seek = (unsigned)sim_below(s, 100);
@@ -205,13 +233,22 @@ static void make_odds(struct sim *s)
 /* Everything in every slot and read ahead, read and made once, several times over. */
 static uint64_t longest_wait(const struct world *w)
 {
-	uint64_t rows = w->spec.n_ahead, n_parallel = w->spec.reads_in_flight;
+	uint64_t rows = w->spec.n_ahead, n_parallel = w->spec.reads_in_flight, inflating = 0;
 
-	for (uint32_t i = 0; i < w->spec.n_feeds; i++)
+	for (uint32_t i = 0; i < w->spec.n_feeds; i++) {
+		const struct samples *samples = &w->more[i].samples;
+		uint64_t n_rows = w->feeds[i].n_slots * w->feeds[i].n_rows + w->spec.n_ahead, longest = 0;
+
 		rows += w->feeds[i].n_slots * w->feeds[i].n_rows;
+		for (uint64_t u = 0; u < samples->n_units; u++)
+			longest = samples->units[u].n_bytes > longest ? samples->units[u].n_bytes : longest;
+		/* At worst each row's units are inflated for it alone. */
+		inflating += n_rows * samples->most_units * (longest / CORE_PIECE + 2) *
+			     (w->read_ns_max + w->task_ns_max);
+	}
 	if (n_parallel > 4)
 		n_parallel = 4;
-	return 3 * (rows * 2 * w->read_ns_max / n_parallel + rows * w->task_ns_max / w->spec.n_workers) +
+	return 3 * inflating + 3 * (rows * 2 * w->read_ns_max / n_parallel + rows * w->task_ns_max / w->spec.n_workers) +
 	       100 * MS;
 }
 
@@ -254,5 +291,11 @@ void world_free(struct sim *s)
 		free(f->n_late);
 		free(f->n_deaths);
 		free(f->n_overruns);
+		free(f->samples.units);
+		free(f->unit_errors);
+		free(f->unit_late);
+		free(f->unit_deaths);
+		free(f->unit_overruns);
+		free(f->unit_damage);
 	}
 }

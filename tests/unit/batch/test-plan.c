@@ -41,7 +41,7 @@ static void draw_input(struct plan_input *in, struct plan_feed *feeds)
 					      .slots = 2 + (uint32_t)some(30),
 					      .slots_max = some(3) ? 0 : 2 + (uint32_t)some(100),
 					      .index_bytes = some(50 * MIB),
-					      .order_bytes = some(MIB)};
+					      .order_bytes = some(MIB), .inflated_bytes = some(9 * MIB)};
 	in->memory = some(4096) * MIB + some(MIB);
 }
 

@@ -145,7 +145,7 @@ static void feed_keys(void **state)
 		 "of all ranks) and ranks\n"
 		 "f.yaml:2:6: feeds.a.fields: is missing; accepted: a mapping from names to fields, at least one\n"
 		 "f.yaml:2:6: feeds.a.source.format: is missing: How the shards are written. Accepted: webdataset\n"
-		 "f.yaml:2:6: feeds.a.source.shards: is missing: The shards: a path or a list of paths, with brace "
+		 "f.yaml:2:6: feeds.a.source.shards: is missing: The shards, tars as they are or compressed with zstd or gzip: a path or a list of paths, with brace "
 		 "ranges and globs; ${NAME} is taken from the environment. Accepted: a path or a list of paths\n"},
 		{"feeds:\n  1a: {}\n",
 		 "f.yaml:2:3: feeds.1a: '1a' is no name for a feed; accepted: at most 63 letters, digits, - and "

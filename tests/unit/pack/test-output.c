@@ -103,7 +103,7 @@ static struct bytes make(bool is_squeezed, bool has_dropped)
 	assert_int_equal(hash_bytes(ret.at, ret.n), hash);
 	close(fd);
 	assert_int_equal(unlinkat(folder_fd, name, 0), 0);
-	unlinkat(folder_fd, "t-000000.tar.rfidx", 0);
+	unlinkat(folder_fd, is_squeezed ? "t-000000.tar.zst.rfidx" : "t-000000.tar.rfidx", 0);
 	close(folder_fd);
 	return ret;
 }

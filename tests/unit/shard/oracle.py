@@ -2,6 +2,7 @@
 # Copyright the ringfeed authors
 """What other readers make of a tar: Python's tarfile, GNU tar, and WebDataset's grouping by `re`."""
 import collections
+import gzip
 import os
 import pathlib
 import re
@@ -81,11 +82,16 @@ def scan_one(path, piece=0):
     return scan_all([path], piece)[0]
 
 
+def is_gzip(path):
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def by_tarfile(path):
     """(regular members, or None where tarfile raises)."""
     members = []
     try:
-        with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
+        with tarfile.open(path, "r:gz" if is_gzip(path) else "r:", encoding="utf-8", errors="surrogateescape") as tar:
             for m in tar:
                 if m.isreg() and not m.name.endswith("/"):
                     name = m.name.encode("utf-8", "surrogateescape")
@@ -172,6 +178,7 @@ def check(path, scan, bytes_too=True):
     assert gnu == ours, f"{path}: GNU tar {gnu}, ours {ours}"
     if bytes_too and is_posix:  # it writes out types that nobody knows
         raw = pathlib.Path(path).read_bytes()
+        raw = gzip.decompress(raw) if is_gzip(path) else raw
         assert gnu_payloads(path) == b"".join(raw[m.payload:m.payload + m.size] for m in scan.members), path
     samples, skipped = group(scan.members)
     got = [(k, f, [m[:3] for m in ms]) for k, f, ms in scan.samples]

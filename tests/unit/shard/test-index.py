@@ -43,8 +43,8 @@ def parse_saved(raw):
     """proto/index.md, read from the page alone."""
     magic, version, n_header = struct.unpack_from("<8sII", raw)
     size, mtime, n_samples, n_members, n_text, places, at, n_behind, skipped = struct.unpack_from("<9Q", raw, 16)
-    flags, zero, content = struct.unpack_from("<IIQ", raw, 88)
-    assert (magic, version, n_header, zero) == (b"RFINDEX\0", 1, 128, 0) and raw[104:120] == bytes(16)
+    flags, packing, content, n_raw, n_frames = struct.unpack_from("<IIQQQ", raw, 88)
+    assert (magic, version, n_header, packing) == (b"RFINDEX\0", 2, 128, 0) and (n_raw, n_frames) == (size, 0)
     assert struct.unpack_from("<Q", raw, 120)[0] == xxhash.xxh64_intdigest(raw[:120])
     assert content == xxhash.xxh64_intdigest(raw[128:])
     members_at = 128 + 24 * n_samples

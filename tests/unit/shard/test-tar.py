@@ -256,8 +256,10 @@ def check_generated(folder, results):
     assert by_name["trailing-garbage"].end[:2] == (n_plain, 7)
     assert by_name["lone-zero-then-more"].end[:2] == (1536, 1024 + 1024)
     assert by_name["zeros"].members == [] and by_name["zeros"].end[1] == 0
-    for name in ("gzip", "zstd", "bzip2", "xz"):
+    for name in ("bzip2", "xz"):
         assert f"compressed with {name}" in by_name[f"magic-{name}"].refused
+    for name in ("gzip", "zstd"):  # no such frames
+        assert re.search("damaged|cut short", by_name[f"magic-{name}"].refused)
     for path in written_by_gnu_tar(folder):
         expect(path, oracle.scan_one(path), True, results)
     return paths
