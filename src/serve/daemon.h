@@ -18,12 +18,14 @@
 #include "order/token.h"
 #include "serve/dataset.h"
 #include "serve/files.h"
-#include "serve/latency.h"
 #include "serve/planning.h"
 #include "serve/reload.h"
 #include "serve/serve.h"
-#include "serve/trace.h"
-#include "serve/trend.h"
+#include "watch/latency.h"
+#include "watch/snapshot.h"
+#include "watch/trace.h"
+#include "watch/trend.h"
+#include "watch/web.h"
 #include "wire.h"
 #include "worker/parent.h"
 
@@ -135,6 +137,7 @@ struct daemon {
 	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
 	struct seen_bad seen_bad[SEEN_BAD_MAX];
 	unsigned n_seen_bad; /* ever */
+	struct snapshot snapshot;
 	struct trend trend;
 	struct latency read_latency;
 	struct trace trace;
@@ -142,7 +145,6 @@ struct daemon {
 	int (*reread)(void *context, struct config **ret, struct reason *why);
 	void *reread_context;
 	struct web *web; /* NULL: daemon.metrics is not set */
-	uint64_t workers_cpu_ns; /* when last looked at */
 	unsigned n_cpus;	 /* that workers may run on */
 	bool is_ending, has_failed;
 	bool is_deaf; /* the listener is unwatched until a descriptor is free */
@@ -218,7 +220,12 @@ void footprint_sample(struct daemon *d);
 /* holders.c: who keeps quarantined slots? */
 void holders_look(struct daemon *d);
 
-/* status.c: the JSON, to be freed. */
-char *status_json(struct daemon *d);
+/* snapshot.c: the daemon for those who look at it from outside. open: after the clean parent was forked. */
+int snapshot_open(struct daemon *d);
+void snapshot_close(struct daemon *d);
+/* Notes the counters for the trend when a second has passed. */
+void snapshot_time(struct daemon *d);
+/* All of it as it is now; lent until the daemon goes on. */
+const struct snapshot *snapshot_take(void *daemon);
 
 #endif

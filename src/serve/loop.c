@@ -8,7 +8,6 @@
 
 #include "base/fault.h"
 #include "base/log.h"
-#include "serve/web.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -128,7 +127,7 @@ static void handle(struct daemon *d, const struct epoll_event *e)
 		session_exited(d, number);
 		break;
 	case WATCH_WEB:
-		web_run(d);
+		web_run(d->web, d->now_ns);
 		break;
 	}
 }
@@ -153,8 +152,8 @@ static void tick(struct daemon *d)
 	if (d->now_ns - d->footprint_ns >= TICK_NS) {
 		footprint_sample(d);
 		session_time(d);
-		trend_time(d);
-		web_run(d);
+		snapshot_time(d);
+		web_run(d->web, d->now_ns);
 		if (d->idle_ns)
 			watch_idleness(d);
 	}

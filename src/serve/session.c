@@ -103,7 +103,7 @@ void session_gone(struct daemon *d, uint32_t stream)
 {
 	struct session *s = session_of(d, stream);
 
-	trace_gone(d, stream);
+	trace_gone(&d->trace, d->now_ns, stream);
 	log_debug("sessions", "pid %d has left feed %s after %llu batches", s->pid, d->feeds[s->feed].config->name,
 		  (unsigned long long)s->n_batches);
 	s->has_stream = false;
@@ -333,7 +333,7 @@ static void take_release(struct daemon *d, struct session *s, const struct wire_
 		nonsense(d, s, "a batch was released that is not lent");
 		return;
 	}
-	trace_released(d, m->lease);
+	trace_released(&d->trace, d->now_ns, m->lease);
 	daemon_act(d);
 	end_when_empty(d, s);
 }
@@ -468,6 +468,17 @@ static uint32_t own_number(const struct daemon *d, uint32_t stream, uint32_t slo
 	return i;
 }
 
+static void note(struct daemon *d, const struct core_action *a)
+{
+	struct core_stream_view v;
+
+	core_view_stream(d->core, a->stream, &v);
+	trace_lent(&d->trace, &(struct trace_batch){
+		.lease = a->lend.lease, .opened_ns = a->lend.opened_ns, .staged_ns = a->lend.staged_ns,
+		.ready_ns = a->lend.ready_ns, .lent_ns = d->now_ns, .epoch = a->lend.epoch, .step = a->lend.step,
+		.stream = a->stream, .feed = v.feed, .rank = v.rank, .slot = a->lend.slot, .n_rows = a->lend.n_rows});
+}
+
 void session_lend(struct daemon *d, const struct core_action *a)
 {
 	struct session *s = session_of(d, a->stream);
@@ -483,7 +494,7 @@ void session_lend(struct daemon *d, const struct core_action *a)
 	token_at(&d->feeds[s->feed], a->lend.epoch_after, a->lend.position_after, a->lend.bad, m.token,
 		 sizeof(m.token));
 	s->n_batches++;
-	trace_lent(d, a);
+	note(d, a);
 	session_send(d, s, &m, sizeof(m), -1);
 }
 
