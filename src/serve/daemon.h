@@ -129,7 +129,7 @@ struct daemon {
 	char socket_path[108];
 	bool is_default_socket; /* nobody chose the path */
 	char io_reason[600]; /* why not io_uring, or "" */
-	uint64_t started_ns, now_ns, footprint_ns, holders_ns;
+	uint64_t started_ns, now_ns, ticked_ns, holders_ns;
 	uint64_t peak_bytes, resident_bytes;
 	uint64_t turned_away_ns;
 	uint64_t idle_ns, used_ns; /* how long it waits without clients; when it last had one */

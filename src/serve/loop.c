@@ -149,7 +149,8 @@ static void tick(struct daemon *d)
 	if (d->now_ns >= core_deadline(d->core))
 		daemon_glance(d);
 	workers_time(d);
-	if (d->now_ns - d->footprint_ns >= TICK_NS) {
+	if (d->now_ns - d->ticked_ns >= TICK_NS) {
+		d->ticked_ns = d->now_ns;
 		footprint_sample(d);
 		session_time(d);
 		snapshot_time(d);
@@ -162,7 +163,7 @@ static void tick(struct daemon *d)
 
 static int until_next(const struct daemon *d)
 {
-	uint64_t deadline = core_deadline(d->core), tick_at = d->footprint_ns + TICK_NS;
+	uint64_t deadline = core_deadline(d->core), tick_at = d->ticked_ns + TICK_NS;
 
 	if (deadline > tick_at)
 		deadline = tick_at;
