@@ -190,14 +190,19 @@ void listen_accept(struct daemon *d);
 /* session.c */
 void session_hear(struct daemon *d, uint32_t session, uint32_t events);
 void session_exited(struct daemon *d, uint32_t session);
-void session_lend(struct daemon *d, const struct core_action *a);
-void session_epoch_end(struct daemon *d, const struct core_action *a);
-void session_fail(struct daemon *d, const struct core_action *a);
 void session_gone(struct daemon *d, uint32_t stream);
 void session_close(struct daemon *d, uint32_t session);
 void session_hang_up(int fd);
 /* Disconnects who has nothing to say, or does not go after it was told that its session is over. */
 void session_time(struct daemon *d);
+
+/* session-tell.c: what the core decides, as messages. */
+void session_lend(struct daemon *d, const struct core_action *a);
+void session_epoch_end(struct daemon *d, const struct core_action *a);
+void session_fail(struct daemon *d, const struct core_action *a);
+/* The feed's token at that place, as text. */
+void session_token(const struct served_feed *f, uint64_t epoch, uint64_t position, uint64_t bad, char *ret,
+		   size_t n_ret);
 
 /* session-look.c: answers who asks for the status, or for the trace from that cursor on. */
 void session_send_status(struct daemon *d, struct session *s);
