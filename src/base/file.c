@@ -9,12 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int64_t file_read(int fd, void *into, size_t n)
+/* offset NULL: from where the descriptor stands. */
+static int64_t read_on(int fd, char *into, size_t n, const uint64_t *offset)
 {
 	size_t n_got = 0;
 
 	while (n_got < n) {
-		ssize_t got = read(fd, (char *)into + n_got, n - n_got);
+		ssize_t got = offset ? pread(fd, into + n_got, n - n_got, (off_t)(*offset + n_got))
+				     : read(fd, into + n_got, n - n_got);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -27,22 +29,14 @@ int64_t file_read(int fd, void *into, size_t n)
 	return (int64_t)n_got;
 }
 
+int64_t file_read(int fd, void *into, size_t n)
+{
+	return read_on(fd, into, n, NULL);
+}
+
 int64_t file_read_at(int fd, void *into, size_t n, uint64_t offset)
 {
-	size_t n_got = 0;
-
-	while (n_got < n) {
-		ssize_t got = pread(fd, (char *)into + n_got, n - n_got, (off_t)(offset + n_got));
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		n_got += (size_t)got;
-	}
-	return (int64_t)n_got;
+	return read_on(fd, into, n, &offset);
 }
 
 int file_write(int fd, const void *bytes, size_t n)
