@@ -279,7 +279,7 @@ int cmd_bench(int argc, char **argv)
 	if (!options_parse(argc, argv, &options, &status) || !options_config(&options, &config, &status))
 		return status;
 	status = STATUS_CONFIG;
-	*config->daemon.metrics = 0; /* the address may be a running daemon's */
+	private_hush(config);
 	b.feed = feed_of(config, options.arguments[0]);
 	b.n_cpus = machine_affinity(config->daemon.cpus, CPUS_MAX / 64);
 	if (b.feed) {
