@@ -136,7 +136,7 @@ void core_on_exit(struct core *c, uint64_t now_ns, uint32_t stream);
 
 /* Only workers below n get tasks from now on; n is at most the spec's. The others finish what they have. */
 void core_set_workers(struct core *c, uint64_t now_ns, unsigned n);
-/* It is up and has no task. */
+/* It is up, has no task and no unit half inflated. */
 bool core_worker_is_idle(const struct core *c, unsigned worker);
 /* Of reads that begin from now on. */
 void core_set_read_timeout(struct core *c, uint64_t timeout_ns);
