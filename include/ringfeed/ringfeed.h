@@ -196,6 +196,32 @@ RF_API int rf_session_set_epoch(struct rf_session *s, uint64_t epoch, int timeou
 RF_API int rf_session_load_token(struct rf_session *s, const char *token, int timeout_ms);
 
 /**
+ * Go on with batches of another size, from the next one on.
+ *
+ * For a trainer that fits its batch to free memory. The place does not change: the next batch begins
+ * behind the last one that rf_session_next() returned, and tokens stay exact. Batches that were made
+ * ahead in the old size are made again. All ranks of a group have to call it between the same two
+ * batches, with the same size. A daemon that comes back goes on with it; a token does not say it.
+ * rf_session_n_batches() is then what this pass comes to.
+ *
+ * @param s           Open session; used, not taken.
+ * @param size        Rows of this rank's batches, 1 to those that a slot was made for: batch.size of the
+ *                    configuration, or batch.global / batch.ranks.
+ * @param timeout_ms  Longest wait in milliseconds; -1 takes the session's own limit.
+ *
+ * @return 0             the next batch has that size
+ *         -ETIMEDOUT    not confirmed in time; call again with the same size to go on waiting
+ *         -EINVAL       the slots do not hold so many ("BadConfig"); or s is NULL, or size is 0
+ *         -ECONNRESET, -EOWNERDEAD, -EBUSY, other  as rf_session_next()
+ *
+ * Threads: one caller at a time per session.
+ * Blocks:  up to timeout_ms.
+ * Fork:    the child must not use a session its parent opened.
+ * Since:   0.1
+ */
+RF_API int rf_session_set_batch_size(struct rf_session *s, uint32_t size, int timeout_ms);
+
+/**
  * Where the run is: the state after the last batch that rf_session_next() returned.
  *
  * @param s       Open session; used, not taken.

@@ -143,7 +143,7 @@ static int on_welcome(struct rf_session *s, const struct wire_WELCOME *m)
 	struct wire_ATTACH attach = {
 		.rank = s->identity.rank, .world = s->identity.world,
 		.local_world = s->identity.local_world, .credit = s->credit,
-		.generation = s->identity.generation,
+		.generation = s->identity.generation, .batch = s->batch,
 	};
 	int r;
 
@@ -256,14 +256,15 @@ static bool is_same_layout(const struct feed_layout *a, const struct feed_layout
 static int finish(struct rf_session *s)
 {
 	const struct wire_ATTACHED *m = &s->attached;
+	const bool is_moving = !s->was_attached || (s->is_seeking && !s->is_resizing);
 	int r = 0;
 
 	pthread_mutex_lock(&s->shared.lock);
-	if (s->was_attached && !s->is_seeking && m->epoch == s->shared.epoch + 1)
+	if (!is_moving && m->epoch == s->shared.epoch + 1)
 		s->is_end_due = true;
-	else if (s->was_attached && !s->is_seeking && m->epoch != s->shared.epoch)
+	else if (!is_moving && m->epoch != s->shared.epoch)
 		r = -EPROTO;
-	else if (!s->was_attached || s->is_seeking)
+	else if (is_moving)
 		s->shared.n_returned = 0;
 	if (!s->was_attached)
 		s->shared.layout = s->incoming;
@@ -355,10 +356,24 @@ static int hear(struct rf_session *s, int64_t deadline_ns)
 	return session_lose(s);
 }
 
+/* The session stands where SOUGHT says. With batches of another size the pass goes on, be it only to its end. */
+static void arrive(struct rf_session *s, const struct wire_SOUGHT *m)
+{
+	pthread_mutex_lock(&s->shared.lock);
+	s->is_end_due = s->is_resizing && m->epoch == s->shared.epoch + 1;
+	if (!s->is_resizing)
+		s->shared.n_returned = 0;
+	s->shared.epoch = m->epoch - (s->is_end_due ? 1 : 0);
+	s->shared.n_batches = m->n_batches + (s->is_end_due ? 0 : s->shared.n_returned);
+	memcpy(s->shared.token, m->token, sizeof(s->shared.token));
+	pthread_mutex_unlock(&s->shared.lock);
+	s->is_seeking = s->is_resizing = s->is_seek_sent = false;
+}
+
 /* ATTACHED, but elsewhere than the caller wants. */
 static int seek(struct rf_session *s, int64_t deadline_ns)
 {
-	struct wire_SEEK m = {.epoch = s->seek_epoch};
+	struct wire_SEEK m = {.epoch = s->seek_epoch, .batch = s->batch};
 	union message answer;
 	struct rf_batch *b;
 	int fd, r;
@@ -393,14 +408,7 @@ static int seek(struct rf_session *s, int64_t deadline_ns)
 	if (r != 0 || answer.head.type != WIRE_SOUGHT || answer.sought.serial != s->serial ||
 	    answer.sought.epoch > INT64_MAX || answer.sought.n_batches > INT64_MAX)
 		return end_nonsense(s, "something else than SOUGHT");
-	pthread_mutex_lock(&s->shared.lock);
-	s->shared.epoch = answer.sought.epoch;
-	s->shared.n_batches = answer.sought.n_batches;
-	s->shared.n_returned = 0;
-	memcpy(s->shared.token, answer.sought.token, sizeof(s->shared.token));
-	pthread_mutex_unlock(&s->shared.lock);
-	s->is_end_due = false;
-	s->is_seeking = s->is_seek_sent = false;
+	arrive(s, &answer.sought);
 	return 0;
 }
 

@@ -70,7 +70,7 @@ int session_end(struct rf_session *s, const char *name, const char *format, ...)
 	va_end(args);
 	session_drop(s);
 	s->state = SESSION_OVER;
-	s->is_seeking = false;
+	s->is_seeking = s->is_resizing = false;
 	s->over_errno = -error_number(name);
 	return s->over_errno;
 }

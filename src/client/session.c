@@ -264,16 +264,21 @@ int rf_session_next(struct rf_session *s, int timeout_ms, struct rf_batch **ret_
 	return leave(s, r);
 }
 
+static void seek_begin(struct rf_session *s, uint64_t epoch, const char *token)
+{
+	memset(s->seek_token, 0, sizeof(s->seek_token));
+	strcpy(s->seek_token, token);
+	s->seek_epoch = epoch;
+	s->is_seeking = true;
+	s->is_resizing = false;
+	s->is_seek_sent = false; /* an answer to an older SEEK is out of date by its serial */
+}
+
 /* Goes where seek_epoch and seek_token say, unless that is under way. */
 static int seek_to(struct rf_session *s, uint64_t epoch, const char *token, int timeout_ms)
 {
-	if (!s->is_seeking || s->seek_epoch != epoch || strcmp(s->seek_token, token) != 0) {
-		memset(s->seek_token, 0, sizeof(s->seek_token));
-		strcpy(s->seek_token, token);
-		s->seek_epoch = epoch;
-		s->is_seeking = true;
-		s->is_seek_sent = false; /* an answer to an older SEEK is out of date by its serial */
-	}
+	if (!s->is_seeking || s->is_resizing || s->seek_epoch != epoch || strcmp(s->seek_token, token) != 0)
+		seek_begin(s, epoch, token);
 	return session_attend(s, deadline_of(s, timeout_ms));
 }
 
@@ -290,6 +295,35 @@ int rf_session_set_epoch(struct rf_session *s, uint64_t epoch, int timeout_ms)
 	    s->shared.n_returned == 0)
 		return leave(s, s->state == SESSION_OVER ? s->over_errno : 0);
 	return leave(s, seek_to(s, epoch, "", timeout_ms));
+}
+
+int rf_session_set_batch_size(struct rf_session *s, uint32_t size, int timeout_ms)
+{
+	char token[TOKEN_BYTES];
+	bool is_here;
+	int r;
+
+	if (size == 0 || timeout_ms < -1)
+		return -EINVAL;
+	r = enter(s);
+	if (r < 0)
+		return r;
+	if (!s->was_attached) {
+		r = session_attend(s, deadline_of(s, timeout_ms));
+		if (r < 0)
+			return leave(s, r);
+	}
+	if (size > s->shared.layout.n_rows)
+		return leave(s, session_refuse(s, "BadConfig", "a batch of %u samples: the slots of feed %s hold 1 to %u; a "
+					       "larger batch.size makes them larger", size, s->feed, s->shared.layout.n_rows));
+	is_here = !s->is_seeking || s->is_resizing;
+	s->is_seek_sent = s->is_seek_sent && s->batch == size;
+	s->batch = size;
+	memcpy(token, s->shared.token, sizeof(token));
+	if (!s->is_seeking)
+		seek_begin(s, 0, token);
+	s->is_resizing = is_here;
+	return leave(s, session_attend(s, deadline_of(s, timeout_ms)));
 }
 
 int rf_session_load_token(struct rf_session *s, const char *token, int timeout_ms)

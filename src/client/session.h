@@ -111,6 +111,8 @@ struct rf_session {
 	uint32_t serial;
 	bool is_seeking, is_seek_sent;
 	uint64_t seek_epoch;
+	bool is_resizing; /* the SEEK under way changes the size of batches, not the place */
+	uint32_t batch;	  /* rows of a batch, as rf_session_set_batch_size wants them; 0: as configured */
 	char seek_token[TOKEN_BYTES];
 	bool is_end_due; /* the epoch ended while the daemon was away */
 

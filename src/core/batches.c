@@ -19,7 +19,7 @@ void cursor_set(struct core *c, uint32_t stream, struct cursor *cur, uint64_t ep
 	cur->pass.n_samples = feed->samples->n_samples;
 	cur->pass.start = position;
 	cur->pass.world = g->world;
-	cur->pass.batch = feed->batch_size ? feed->batch_size : feed->batch_global / g->world;
+	cur->pass.batch = s->batch ? s->batch : feed->batch_size ? feed->batch_size : feed->batch_global / g->world;
 	cur->pass.last = feed->last;
 }
 

@@ -103,6 +103,7 @@ struct core_attach {
 	unsigned feed;
 	const char *group; /* "": a group of its own */
 	uint32_t rank, world, local_world, credit, generation;
+	uint32_t batch;		  /* rows of this rank's batches; 0: as configured */
 	uint64_t epoch, position; /* where the stream starts */
 	uint64_t bad;		  /* of the token */
 };
@@ -114,8 +115,14 @@ int core_on_attach(struct core *c, uint64_t now_ns, const struct core_attach *a,
 		   uint32_t *ret_stream, struct reason *why);
 /* false: no such lease of this stream. */
 bool core_on_release(struct core *c, uint64_t now_ns, uint32_t stream, uint64_t lease);
-void core_on_seek(struct core *c, uint64_t now_ns, uint32_t stream, uint32_t serial, uint64_t epoch,
-		  uint64_t position, uint64_t bad);
+struct core_seek {
+	uint32_t serial, batch; /* batch as above */
+	uint64_t epoch, position, bad;
+};
+
+/* 0, or CORE_E_REFUSED with the sentence, and nothing has changed. */
+int core_on_seek(struct core *c, uint64_t now_ns, uint32_t stream, const struct core_seek *to,
+		 struct reason *why);
 /* It said goodbye: what it does not hold is free at once, what it holds when released or dead. */
 void core_on_detach(struct core *c, uint64_t now_ns, uint32_t stream);
 /* After its goodbye: what was lent to it after this lease never reached it. */
@@ -129,7 +136,7 @@ void core_on_exit(struct core *c, uint64_t now_ns, uint32_t stream);
 
 /* Only workers below n get tasks from now on; n is at most the spec's. The others finish what they have. */
 void core_set_workers(struct core *c, uint64_t now_ns, unsigned n);
-/* It is up and has no task. */
+/* It is up, has no task and no unit half inflated. */
 bool core_worker_is_idle(const struct core *c, unsigned worker);
 /* Of reads that begin from now on. */
 void core_set_read_timeout(struct core *c, uint64_t timeout_ns);

@@ -128,7 +128,7 @@ struct stream {
 	uint64_t lend_epoch, lend_start, bad; /* of the next batch: its epoch, where that pass began, the token's count */
 	uint64_t n_due, n_bad, n_padded;
 	uint64_t waits_ns[CORE_WAITS], lent_waits_ns[CORE_WAITS];
-	uint32_t feed, group, rank, credit, serial, n_lent;
+	uint32_t feed, group, rank, credit, serial, n_lent, batch; /* batch: rows; 0: as configured */
 	uint32_t slots[CORE_STREAM_SLOTS_MAX];
 	uint32_t n_slots;
 	int wait; /* enum core_wait now, -1 = none */

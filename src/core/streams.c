@@ -8,6 +8,7 @@
 #include "core/state.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- groups ---- */
@@ -65,17 +66,40 @@ static uint32_t slots_for(const struct core *c, uint32_t feed, uint32_t group)
 
 /* ---- attach ---- */
 
+/* Batches of so many rows for each of the ranks: do they fit, and is there one? */
+static int refuse_batch(const struct core_feed *feed, uint32_t world, uint64_t each, const char *cure,
+			struct reason *why)
+{
+	const struct pass pass = {.n_samples = feed->samples->n_samples, .world = world, .last = feed->last,
+				  .batch = each};
+
+	if (each > feed->n_rows) {
+		reason_set(why, "feed %s would have %llu samples per rank for world size %u, and its slots hold "
+			   "%u; %s", feed->name, (unsigned long long)each, world, feed->n_rows, cure);
+		return CORE_E_REFUSED;
+	}
+	if (pass_n_batches(&pass) == 0) {
+		reason_set(why, "feed %s has %llu samples, fewer than one global batch of %llu, and "
+			   "batch.last is drop: use pad or short, or a smaller batch", feed->name,
+			   (unsigned long long)pass.n_samples, (unsigned long long)(each * world));
+		return CORE_E_REFUSED;
+	}
+	return 0;
+}
+
 static int refuse_world(const struct core *c, const struct core_attach *a, struct reason *why)
 {
 	const struct core_feed *feed = &c->feeds[a->feed].feed;
-	struct pass pass = {.n_samples = feed->samples->n_samples, .world = a->world, .last = feed->last};
 	uint64_t each = feed->batch_size;
+	char cure[100];
 
 	if (a->world == 0 || a->rank >= a->world || a->local_world == 0 || a->local_world > a->world) {
 		reason_set(why, "rank %u of world size %u (%u on this machine) is impossible; ranks go from 0 "
 			   "to world size - 1", a->rank, a->world, a->local_world);
 		return CORE_E_REFUSED;
 	}
+	if (a->batch)
+		return refuse_batch(feed, a->world, a->batch, "a larger batch.size makes them larger", why);
 	if (feed->batch_global) {
 		each = feed->batch_global / a->world;
 		if (feed->batch_global % a->world) {
@@ -84,20 +108,8 @@ static int refuse_world(const struct core *c, const struct core_attach *a, struc
 			return CORE_E_REFUSED;
 		}
 	}
-	if (each > feed->n_rows) {
-		reason_set(why, "feed %s would have %llu samples per rank for world size %u, and its slots hold "
-			   "%u; set batch.ranks to %u or less", feed->name, (unsigned long long)each,
-			   a->world, feed->n_rows, a->world);
-		return CORE_E_REFUSED;
-	}
-	pass.batch = each;
-	if (pass_n_batches(&pass) == 0) {
-		reason_set(why, "feed %s has %llu samples, fewer than one global batch of %llu, and "
-			   "batch.last is drop: use pad or short, or a smaller batch", feed->name,
-			   (unsigned long long)pass.n_samples, (unsigned long long)(each * a->world));
-		return CORE_E_REFUSED;
-	}
-	return 0;
+	snprintf(cure, sizeof(cure), "set batch.ranks to %u or less", a->world);
+	return refuse_batch(feed, a->world, each, cure, why);
 }
 
 static void replace_older(struct core *c, uint32_t group, uint32_t generation)
@@ -265,7 +277,7 @@ int core_on_attach(struct core *c, uint64_t now_ns, const struct core_attach *a,
 		return CORE_E_REFUSED;
 	}
 	s = &c->streams[stream];
-	*s = (struct stream){.feed = a->feed, .group = group, .rank = a->rank, .is_used = true, .wait = -1,
+	*s = (struct stream){.feed = a->feed, .group = group, .rank = a->rank, .batch = a->batch, .is_used = true, .wait = -1,
 			     .unread = list_empty(), .unread_ahead = list_empty(),
 			     .ahead = list_empty(), .batches = list_empty()};
 	take_slots(c, stream, n);
@@ -408,13 +420,20 @@ void core_on_exit(struct core *c, uint64_t now_ns, uint32_t stream)
 	leave(c, stream);
 }
 
-void core_on_seek(struct core *c, uint64_t now_ns, uint32_t stream, uint32_t serial, uint64_t epoch,
-		  uint64_t position, uint64_t bad)
+int core_on_seek(struct core *c, uint64_t now_ns, uint32_t stream, const struct core_seek *to,
+		 struct reason *why)
 {
+	struct stream *s = &c->streams[stream];
+
 	core_begin(c, now_ns);
+	if (to->batch && refuse_batch(&c->feeds[s->feed].feed, c->groups[s->group].world, to->batch,
+				      "a larger batch.size makes them larger", why))
+		return CORE_E_REFUSED;
 	stream_cancel(c, stream);
-	c->streams[stream].serial = serial;
-	start_at(c, stream, epoch, position, bad);
+	s->serial = to->serial;
+	s->batch = to->batch;
+	start_at(c, stream, to->epoch, to->position, to->bad);
+	return 0;
 }
 
 void core_on_time(struct core *c, uint64_t now_ns)

@@ -120,6 +120,8 @@ static bool give_batch(struct core *c, uint32_t worker)
 
 static bool give(struct core *c, uint32_t worker)
 {
+	if (worker >= c->n_working) /* it only ends what it has begun */
+		return c->workers[worker].fill != NONE && give_piece(c, worker, false);
 	if (give_single(c, worker) || give_piece(c, worker, true))
 		return true;
 	if (!c->workers[worker].had_piece && give_piece(c, worker, false))
@@ -133,7 +135,7 @@ void tasks_dispatch(struct core *c)
 	for (uint32_t n_hands = 0; n_hands < CORE_HAND; n_hands++) {
 		if (n_hands > 0 && c->alone.head != NONE)
 			return; /* it needs an idle worker: busy ones get no more until one is */
-		for (uint32_t i = 0; i < c->n_working; i++) {
+		for (uint32_t i = 0; i < c->spec.n_workers; i++) {
 			const struct worker *w = &c->workers[i];
 
 			if (!w->is_up || w->is_killed || w->n_hands != n_hands)
@@ -324,7 +326,7 @@ bool core_on_answer(struct core *c, uint64_t now_ns, unsigned worker, const void
 
 bool core_worker_is_idle(const struct core *c, unsigned worker)
 {
-	return c->workers[worker].is_up && c->workers[worker].n_hands == 0;
+	return c->workers[worker].is_up && c->workers[worker].n_hands == 0 && c->workers[worker].fill == NONE;
 }
 
 /* ---- workers come and go ---- */

@@ -53,6 +53,19 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* The hash goes on with the row's bytes in this field, and with how many of them are its own. */
+static uint64_t hash_field(const struct rf_batch *batch, const char *name, int64_t row, int64_t n_rows, uint64_t sum)
+{
+	const int64_t *lengths = rf_batch_lengths(batch, name);
+	struct rf_array a;
+	size_t n;
+
+	rf_batch_array(batch, name, &a);
+	n = a.n_bytes / (size_t)n_rows;
+	sum = XXH64((const char *)a.data + (size_t)row * n, n, sum);
+	return lengths ? XXH64(&lengths[row], sizeof(*lengths), sum) : sum;
+}
+
 /* Adds a hash of each row, keyed by epoch and position: the same for any world size, engine and number of
  * workers. */
 static void digest(struct bench *b, const struct rf_batch *batch)
@@ -66,14 +79,8 @@ static void digest(struct bench *b, const struct rf_batch *batch)
 				   (uint64_t)index[i], valid[i]};
 		uint64_t sum = hash_bytes(key, sizeof(key));
 
-		for (int f = 0; f < rf_session_n_fields(b->session); f++) {
-			struct rf_array a;
-			size_t row;
-
-			rf_batch_array(batch, rf_session_field_name(b->session, f), &a);
-			row = a.n_bytes / (size_t)n;
-			sum = XXH64((const char *)a.data + (size_t)i * row, row, sum);
-		}
+		for (int f = 0; f < rf_session_n_fields(b->session); f++)
+			sum = hash_field(batch, rf_session_field_name(b->session, f), i, n, sum);
 		b->digest += sum;
 	}
 }
@@ -234,8 +241,10 @@ static json_t *ask_status(const struct bench *b)
 
 static int run(struct bench *b)
 {
+	/* Slots are made for batch.ranks ranks or more: of a global batch it takes what rank 0 of so many gets. */
+	const int world = b->feed->batch_size ? 1 : (int)b->feed->batch_ranks;
 	const struct rf_options how = {.size = sizeof(how), .feed = b->feed->name, .socket = b->daemon.socket,
-				       .has_rank = 1, .world_size = 1, .local_world_size = 1};
+				       .has_rank = 1, .world_size = world, .local_world_size = 1};
 	struct rf_error error = {.text = ""};
 	json_t *j;
 	int r;
@@ -277,7 +286,7 @@ int cmd_bench(int argc, char **argv)
 	if (!options_parse(argc, argv, &options, &status) || !options_config(&options, &config, &status))
 		return status;
 	status = STATUS_CONFIG;
-	*config->daemon.metrics = 0; /* the address may be a running daemon's */
+	private_hush(config);
 	b.feed = feed_of(config, options.arguments[0]);
 	b.n_cpus = machine_affinity(config->daemon.cpus, CPUS_MAX / 64);
 	if (b.feed) {

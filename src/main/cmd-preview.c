@@ -423,6 +423,7 @@ int cmd_preview(int argc, char **argv)
 		return STATUS_FAILED;
 	if (!options_config(&options, &config, &status))
 		return status;
+	private_hush(config);
 	p.options = &options;
 	p.config = config;
 	p.feed = feed_of(config, options.arguments[0]);

@@ -3,6 +3,7 @@
 /* The child dies with its parent (PR_SET_PDEATHSIG), so a killed command leaves nothing running. */
 #include "main/private.h"
 
+#include "base/log.h"
 #include "main/command.h"
 #include "serve/serve.h"
 
@@ -13,6 +14,14 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+void private_hush(struct config *config)
+{
+	*config->daemon.metrics = 0;
+	for (unsigned i = 0; i < LOG_TOPICS; i++)
+		if (config->daemon.log.least[i] == LOG_INFO)
+			config->daemon.log.least[i] = LOG_WARN;
+}
 
 static int make_folder(struct private_daemon *d)
 {

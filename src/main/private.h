@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * A daemon of the command's own, for run and bench: a child process with a socket in a fresh folder
+ * A daemon of the command's own, for run, bench and preview: a child process with a socket in a fresh folder
  * (mode 0700), ended and cleaned up after by the command.
  */
 #ifndef MAIN_PRIVATE_H
@@ -17,6 +17,9 @@ struct private_daemon {
 	char socket[96];
 };
 
+/* For a daemon that only serves the command: no metrics (the address may be a running daemon's), and of what is told
+ * at info, its life, nothing. */
+void private_hush(struct config *config);
 /* Starts it and waits until it is ready. 0, or the exit status to end with: the daemon said on stderr why. */
 int private_start(const struct config *config, struct private_daemon *ret);
 /* SIGTERM, wait, remove the folder. */

@@ -248,7 +248,7 @@ static void take_attach(struct daemon *d, struct session *s, const struct wire_A
 {
 	struct core_attach a = {.group = m->group, .rank = m->rank, .world = m->world,
 				.local_world = m->local_world, .credit = m->credit,
-				.generation = m->generation};
+				.generation = m->generation, .batch = m->batch};
 	const struct served_feed *f = NULL;
 	struct reason why = {{0}};
 	struct token at = {0};
@@ -324,6 +324,8 @@ static void take_seek(struct daemon *d, struct session *s, const struct wire_SEE
 	const struct served_feed *f = &d->feeds[s->feed];
 	struct wire_SOUGHT reply = {.head = {WIRE_SOUGHT, sizeof(reply)}, .serial = m->serial};
 	struct token at = {.epoch = m->epoch};
+	struct core_seek to = {.serial = m->serial, .batch = m->batch};
+	struct reason why;
 
 	if (m->serial != s->serial + 1) {
 		nonsense(d, s, "the serial of a SEEK is the last one plus 1");
@@ -334,7 +336,15 @@ static void take_seek(struct daemon *d, struct session *s, const struct wire_SEE
 		session_close(d, number_of(d, s));
 		return;
 	}
-	core_on_seek(d->core, d->now_ns, s->stream, m->serial, at.epoch, at.position, at.bad);
+	to.epoch = at.epoch;
+	to.position = at.position;
+	to.bad = at.bad;
+	if (core_on_seek(d->core, d->now_ns, s->stream, &to, &why)) {
+		daemon_act(d);
+		session_say_failed(d, s, EINVAL, "Refused", "%s", why.text);
+		session_close(d, number_of(d, s));
+		return;
+	}
 	reply.epoch = at.epoch;
 	reply.position = at.position;
 	reply.n_batches = pass_length(d, s->stream);

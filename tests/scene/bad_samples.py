@@ -7,6 +7,7 @@ Python's tarfile; which sample takes its place says the order's second implement
 """
 import collections
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -287,8 +288,15 @@ def p21_dead_storage(folder):
     if not has_strace():
         print("  skipped: faults of reads need strace")
         return
-    paths = scene.photos("imagenet-sample")[:60]
-    shards = scene.pack_photos(folder, "in", paths, 20)
+    plain = scene.pack_photos(folder, "in", scene.photos("imagenet-sample")[:60], 20)
+    dead_storage(folder, plain)
+    packed = [path.with_suffix(".tar.gz") for path in plain]
+    for path, to in zip(plain, packed):
+        to.write_bytes(gzip.compress(path.read_bytes(), 1))
+    dead_storage(folder, packed)
+
+
+def dead_storage(folder, shards):
     scene.ringfeed("index", *shards)
     for fault, cause, words, timeout in (("error=EIO", "read_error", "Input/output error", "30s"),
                                          ("delay_enter=1500ms", "read_late", "daemon.read_timeout", "200ms")):

@@ -203,6 +203,16 @@ def bench_digest(folder):
     assert digest("feeds.train.order.seed=43") != first
 
 
+def bench_a_global_batch(folder):
+    """Slots of a global batch hold a rank's part: bench takes what rank 0 gets."""
+    shards = pack_uneven(folder)
+    feed = photo_feed(shards)
+    feed["batch"] = {"global": 40, "ranks": 4, "last": "drop"}
+    config = scene.write_config(folder, {"train": feed}, workers=1)
+    out = json.loads(scene.ringfeed("bench", "-c", config, "train", "--epochs", 1, "--json").stdout)
+    assert (out["samples"], out["batches"], out["epochs"]) == (150, 15, 1), out
+
+
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([shuffles_and_tails, printed_order, same_bytes, bench_digest])
+    scene.main([shuffles_and_tails, printed_order, same_bytes, bench_digest, bench_a_global_batch])

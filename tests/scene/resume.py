@@ -11,6 +11,7 @@ import order_twin
 import ringfeed
 import scene
 import trace
+from ringfeed import _ahead
 
 SMALL = [{"random_resized_crop": {"size": 40}}, "random_horizontal_flip"]
 N = 200
@@ -87,6 +88,141 @@ def read_ranks(daemon, feed, world, state, most):
         states = [loader.state_dict() for loader in loaders]
     assert all(s == states[0] for s in states)
     return union, list(batches.values()), states[0]
+
+
+def rows_of(batch):
+    """position -> (index, digest of the row's arrays)."""
+    return {p: (i, trace.hash_arrays([batch[name][k] for name in batch]))
+            for k, (p, i) in enumerate(zip(batch.position.tolist(), batch.index.tolist()))}
+
+
+def read_resized(loader, sizes, kill=None):
+    """One epoch in batches of these sizes, each asked for before its batch; rows, lengths, the state after each."""
+    rows, lengths, states = {}, [], []
+    sizes = iter(sizes)
+    loader.set_batch_size(next(sizes))
+    for step, batch in enumerate(loader):
+        more = rows_of(batch)
+        assert list(more) == list(range(len(rows), len(rows) + len(more)))
+        rows.update(more)
+        lengths.append(len(more))
+        batch.release()
+        states.append(loader.state_dict())
+        assert len(loader) >= step + 1 and (len(loader) == step + 1) == (len(rows) == N)
+        if kill is not None and step == kill[0]:
+            kill[1]()
+        loader.set_batch_size(next(sizes))
+    return rows, lengths, states
+
+
+def p10_other_batch_sizes(folder):
+    """set_batch_size between steps: the same rows in the same order, and every state leads to the next row."""
+    feeds = {"train": photo_feed(pack(folder), size=16)}
+    with daemon_for(folder, feeds, 0) as daemon, open_loader(daemon) as loader:
+        whole = {}
+        for batch in loader:
+            whole.update(rows_of(batch))
+        following = rows_of(next(iter(loader)))
+    for number in range(3):
+        rng = random.Random(number)
+        sizes = [rng.choice((1, 2, 3, 5, 8, 13, 16)) for _ in range(N + 2)]
+        with contextlib.ExitStack() as stack:
+            daemon = stack.enter_context(daemon_for(folder, feeds, number))
+            loader = stack.enter_context(open_loader(daemon))
+
+            def restart():
+                daemon.kill()
+                stack.enter_context(daemon_for(folder, feeds, number + 1))
+
+            kill = None if number == 0 else (rng.randrange(4, 12), restart)
+            rows, lengths, states = read_resized(loader, sizes, kill)
+            assert rows == whole and lengths[:-1] == sizes[:len(lengths) - 1] and sum(lengths) == N
+            loader.set_batch_size(16)
+            assert rows_of(next(iter(loader))) == following
+        for k in rng.sample(range(len(states) - 1), 3):
+            with daemon_for(folder, feeds, number + 1) as daemon, open_loader(daemon, state=states[k]) as loader:
+                done = sum(lengths[:k + 1])
+                assert rows_of(next(iter(loader))) == {p: whole[p] for p in range(done, min(N, done + 16))}
+
+
+class Copied(dict):
+    """What a device makes of a batch."""
+
+    def __init__(self, batch):
+        super().__init__({name: batch[name].copy() for name in batch})
+        self.position, self.index = batch.position.copy(), batch.index.copy()
+
+    def release(self):
+        pass
+
+
+class Device:
+    """Whose copies are complete at once."""
+
+    @staticmethod
+    def start(batch):
+        return Copied(batch), Device
+
+    @staticmethod
+    def hand_over(moved, _event):
+        return moved
+
+    query = staticmethod(lambda: True)
+    synchronize = staticmethod(lambda: None)
+
+
+def resized_while_copied_ahead(folder):
+    """What was copied ahead in the old size is forgotten, and comes again in the new one."""
+    feeds = {"train": photo_feed(pack(folder), size=16)}
+    with daemon_for(folder, feeds, 0) as daemon, open_loader(daemon) as plain, \
+            _ahead.Loader("train", socket=daemon.socket) as loader:
+        whole = {}
+        for batch in plain:
+            whole.update(rows_of(batch))
+        loader._ahead = _ahead.Ahead(Device)
+        for number in range(2):
+            rng = random.Random(number)
+            rows, lengths, states = read_resized(loader, [rng.choice((1, 4, 9, 16)) for _ in range(N + 2)])
+            assert len(rows) == N and sum(lengths) == N
+            assert number == 1 or rows == whole
+            k = len(states) // 2
+            plain.load_state_dict(states[k])
+            assert list(rows_of(next(iter(plain))))[0] == sum(lengths[:k + 1])
+        loader.set_epoch(0)
+        passes = iter(loader)
+        next(passes)
+        loader.set_batch_size(3)
+        next(passes)
+        assert list(rows_of(next(iter(loader)))) == [0, 1, 2] and loader.epoch == 1
+
+
+def resized_by_all_ranks(folder):
+    feeds = {"train": photo_feed(pack(folder), size=16)}
+    with daemon_for(folder, feeds, 1) as daemon, contextlib.ExitStack() as stack:
+        loaders = [stack.enter_context(open_loader(daemon, rank=r, world_size=2, local_world_size=2, group="g"))
+                   for r in range(2)]
+        passes, seen = [iter(loader) for loader in loaders], []
+        for size in (16, 4, 9, 9, 16, 1):
+            for loader in loaders:
+                loader.set_batch_size(size)
+            both = [next(each).position.tolist() for each in passes]
+            assert [len(b) for b in both] == [size, size]
+            assert sorted(both[0] + both[1]) == list(range(len(seen), len(seen) + 2 * size))
+            assert all(p % 2 == r for r in range(2) for p in both[r])
+            seen += both[0] + both[1]
+
+
+def batch_sizes_refused(folder):
+    feeds = {"train": photo_feed(pack(folder), size=16)}
+    with daemon_for(folder, feeds, 0) as daemon, open_loader(daemon) as loader:
+        for size, words in ((0, "at least 1"), (17, "hold 1 to 16"), (-3, "at least 1")):
+            try:
+                loader.set_batch_size(size)
+            except ringfeed.BadConfig as error:
+                assert words in str(error), error
+            else:
+                raise AssertionError(f"{size} is taken")
+        assert len(next(iter(loader)).position) == 16
 
 
 def p10_elastic_ranks(folder):
@@ -262,5 +398,6 @@ def epoch_ends(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([p10_any_batch_any_daemon, p10_elastic_ranks, p09_daemon_killed_under_trainer, tokens_refused,
+    scene.main([p10_any_batch_any_daemon, p10_elastic_ranks, p10_other_batch_sizes, resized_by_all_ranks,
+                resized_while_copied_ahead, batch_sizes_refused, p09_daemon_killed_under_trainer, tokens_refused,
                 epoch_ends])

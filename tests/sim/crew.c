@@ -129,11 +129,13 @@ void crew_take(struct sim *s, const struct core_action *a)
 	struct sim_task *t;
 
 	SIM_CHECK(s, a->task.worker < s->world.spec.n_workers && w->is_up, "a task for no worker");
-	SIM_CHECK(s, a->task.worker < s->world.spec.n_workers - s->n_idle_workers, "a task for a worker that is not wanted");
 	SIM_CHECK(s, !w->is_condemned, "a task for a worker that is to be killed");
 	SIM_CHECK(s, w->n_tasks < CORE_HAND, "a third task in hand");
 	t = &w->tasks[w->n_tasks];
 	read_message(s, a->task.worker, a->task.id, t);
+	SIM_CHECK(s, a->task.worker < s->world.spec.n_workers - s->n_idle_workers ||
+		  (t->head.kind == TASK_INFLATE && !(t->inflate.flags & TASK_INFLATE_FIRST)),
+		  "a task for a worker that is not wanted");
 	if (t->head.has_large)
 		SIM_CHECK(s, ++s->n_large == 1, "the large scratch is lent twice");
 	if (t->head.kind == TASK_INFLATE) {

@@ -36,7 +36,7 @@ void oracle_void(struct sim *s, uint32_t stream)
 	}
 }
 
-void oracle_start(struct sim *s, uint32_t stream, uint64_t epoch, uint64_t position, uint64_t bad)
+void oracle_start(struct sim *s, uint32_t stream, uint32_t batch, uint64_t epoch, uint64_t position, uint64_t bad)
 {
 	struct oracle_stream *o = &s->streams[stream];
 	const struct core_feed *feed = &s->world.feeds[o->feed];
@@ -44,7 +44,7 @@ void oracle_start(struct sim *s, uint32_t stream, uint64_t epoch, uint64_t posit
 
 	o->pass = (struct pass){.n_samples = feed->samples->n_samples, .start = position, .world = world,
 				.last = feed->last};
-	o->pass.batch = feed->batch_size ? feed->batch_size : feed->batch_global / world;
+	o->pass.batch = batch ? batch : feed->batch_size ? feed->batch_size : feed->batch_global / world;
 	o->epoch = epoch;
 	o->step = 0;
 	o->bad = bad;
@@ -91,7 +91,7 @@ void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const str
 		slot->is_leased = slot->has_batch = false;
 		slot->generation++;
 	}
-	oracle_start(s, stream, a->epoch, a->position, a->bad);
+	oracle_start(s, stream, a->batch, a->epoch, a->position, a->bad);
 }
 
 void oracle_released(struct sim *s, uint32_t stream, uint64_t lease)

@@ -198,6 +198,7 @@ struct trainer {
 	unsigned n_inbox, n_hands;
 	uint64_t epoch, position, bad; /* its token */
 	bool has_token;
+	uint32_t batch; /* rows it has asked for; 0: as configured */
 };
 
 struct sim {
@@ -275,7 +276,7 @@ bool crew_is_idle(const struct sim *s);
 
 /* oracle.c */
 void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const struct core_attach *a);
-void oracle_start(struct sim *s, uint32_t stream, uint64_t epoch, uint64_t position, uint64_t bad);
+void oracle_start(struct sim *s, uint32_t stream, uint32_t batch, uint64_t epoch, uint64_t position, uint64_t bad);
 /* What was under way for the stream is void. */
 void oracle_void(struct sim *s, uint32_t stream);
 /* is_idle: the worker has nothing else in hand. */

@@ -141,6 +141,7 @@ static void attach(struct sim *s, uint32_t trainer)
 	a.epoch = t->epoch;
 	a.position = t->position;
 	a.bad = t->bad;
+	a.batch = t->batch;
 	r = core_on_attach(s->core, sim_tells(s), &a, &stream, &why);
 	SIM_CHECK(s, r == 0 || r == CORE_E_REFUSED, "attach says %d", r);
 	judge_attach(s, t, &a, r == 0, was_taken, was_rich, &why);
@@ -293,9 +294,40 @@ static void release(struct sim *s, struct trainer *t, unsigned which)
 	SIM_CHECK(s, core_on_release(s->core, sim_tells(s), t->stream, h.lease), "the lease is unknown");
 }
 
+/* Must batches of so many rows be refused? */
+static bool is_batch_wrong(const struct sim *s, const struct sim_group *g, uint32_t batch)
+{
+	const struct core_feed *feed = &s->world.feeds[g->feed];
+
+	return batch > feed->n_rows || (feed->last == LAST_DROP && batch > feed->samples->n_samples);
+}
+
+/* Another size of its batches, where no other rank has to agree. */
+static bool resize(struct sim *s, struct trainer *t)
+{
+	const struct sim_group *g = &s->groups[t->group];
+	uint32_t batch = (uint32_t)sim_below(s, s->world.feeds[g->feed].n_rows + 2);
+	const struct core_seek to = {.serial = s->streams[t->stream].serial + 1, .batch = batch,
+				     .epoch = t->epoch, .position = t->position, .bad = t->bad};
+	struct reason why;
+
+	if (!is_batch_wrong(s, g, batch)) {
+		t->batch = batch;
+		return true;
+	}
+	SIM_CHECK(s, core_on_seek(s->core, sim_tells(s), t->stream, &to, &why) == CORE_E_REFUSED && why.text[0],
+		  "%u rows are taken", batch);
+	return false;
+}
+
 static void seek(struct sim *s, struct trainer *t)
 {
 	struct oracle_stream *o = &s->streams[t->stream];
+	struct core_seek to = {.serial = o->serial + 1};
+	struct reason why;
+
+	if (s->groups[t->group].world == 1 && sim_odds(s, 3000) && !resize(s, t))
+		return;
 
 	while (t->n_inbox) /* sent ahead and not wanted: they are released one by one */
 		t->hands[t->n_hands++] = t->inbox[--t->n_inbox];
@@ -304,8 +336,13 @@ static void seek(struct sim *s, struct trainer *t)
 		t->bad = 0;
 	}
 	oracle_void(s, t->stream);
-	oracle_start(s, t->stream, t->epoch, t->position, t->bad);
-	core_on_seek(s->core, sim_tells(s), t->stream, ++o->serial, t->epoch, t->position, t->bad);
+	oracle_start(s, t->stream, t->batch, t->epoch, t->position, t->bad);
+	o->serial++;
+	to.batch = t->batch;
+	to.epoch = t->epoch;
+	to.position = t->position;
+	to.bad = t->bad;
+	SIM_CHECK(s, core_on_seek(s->core, sim_tells(s), t->stream, &to, &why) == 0, "a place is refused");
 }
 
 static bool misuse(struct sim *s, struct trainer *t)

@@ -107,6 +107,10 @@ class Ahead(Generic[B]):
         except IndexError:
             return None
 
+    def __len__(self) -> int:
+        """Batches that the trainer has not asked for yet."""
+        return len(self._ready)
+
     def drop(self) -> None:
         """Forgets what was not returned; no slot is held any more."""
         with self._alone():
@@ -178,7 +182,7 @@ class Loader(_loader.Loader[B]):
 
     def _left(self) -> int:
         """Batches of this pass that the daemon has not lent yet."""
-        return len(self) - self._number(_library.lib.rf_session_n_returned)
+        return self._number(_library.lib.rf_session_n_batches) - self._number(_library.lib.rf_session_n_returned)
 
     def _turn(self) -> None:
         super()._turn()
@@ -190,6 +194,18 @@ class Loader(_loader.Loader[B]):
         state = super().state_dict()
         token = None if self._ahead is None else self._ahead.token()
         return state if token is None else {**state, "token": token.decode()}
+
+    def set_batch_size(self, size: int) -> None:
+        token = None if self._ahead is None else self._ahead.token()
+        if self._ahead is None or token is None:
+            super().set_batch_size(size)
+            return
+        n_before = self._n_before + self._number(_library.lib.rf_session_n_returned) - len(self._ahead)
+        self._ahead.drop()
+        super().set_batch_size(size)
+        session = self._session  # its place is behind what was copied ahead
+        self._check(self._wait(lambda ms: _library.lib.rf_session_load_token(session, token, ms)))
+        self._n_before = n_before
 
     def close(self) -> None:
         """Leave the feed, after the copies under way. Arrays that are still there stay valid; a second close does nothing."""

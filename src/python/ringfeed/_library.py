@@ -9,7 +9,7 @@ import errno
 import os
 import pathlib
 import struct
-from ctypes import POINTER, c_char, c_char_p, c_int, c_int64, c_size_t, c_uint64, c_void_p
+from ctypes import POINTER, c_char, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
 from . import _errors
 
@@ -46,6 +46,7 @@ _PROTOTYPES = {
     "rf_session_open": (c_int, [POINTER(Options), POINTER(c_void_p), POINTER(Error)]),
     "rf_session_next": (c_int, [c_void_p, c_int, POINTER(c_void_p)]),
     "rf_session_next_view": (c_int, [c_void_p, c_int, POINTER(c_void_p), c_void_p]),
+    "rf_session_set_batch_size": (c_int, [c_void_p, c_uint32, c_int]),
     "rf_session_set_epoch": (c_int, [c_void_p, c_uint64, c_int]),
     "rf_session_load_token": (c_int, [c_void_p, c_char_p, c_int]),
     "rf_session_token": (c_int, [c_void_p, c_char_p, c_size_t]),

@@ -86,6 +86,7 @@ class Loader(Generic[B]):
         self._pin = pin
         self._pid = os.getpid()
         self._pass = 0  # counts iterators, so that an older one knows
+        self._n_before = 0  # batches of this pass that came before the place where the library began to count
         self._handle = ctypes.c_void_p()
         self._view = ctypes.create_string_buffer(_library.VIEW.size)
         self._outputs = ctypes.byref(self._handle), ctypes.byref(self._view)
@@ -192,16 +193,20 @@ class Loader(Generic[B]):
         """Iterators made before now are out of date."""
         self._pass += 1
 
+    def _arrived(self) -> None:
+        """Where a pass begins."""
+        self._n_before = 0
+
     def __iter__(self) -> Iterator[B]:
         """One epoch: the rest of this one where nothing of it was asked for yet, else the whole next one."""
         self._turn()
-        if self._number(_lib.rf_session_n_returned) > 0:
+        if self._n_before or self._number(_lib.rf_session_n_returned) > 0:
             self._seek_epoch(self.epoch + 1)
         return _Pass(self, self._pass)
 
     def __len__(self) -> int:
         """Batches of the present pass."""
-        return self._number(_lib.rf_session_n_batches)
+        return self._n_before + self._number(_lib.rf_session_n_batches)
 
     def _number(self, function: Callable[[ctypes.c_void_p], int]) -> int:
         value = function(self._session)
@@ -243,6 +248,7 @@ class Loader(Generic[B]):
     def _seek_epoch(self, epoch: int) -> None:
         session = self._session
         self._check(self._wait(lambda ms: _lib.rf_session_set_epoch(session, epoch, ms)))
+        self._arrived()
 
     def set_epoch(self, epoch: int) -> None:
         """Go on at the start of that epoch, unless a state of it was just loaded or it is next anyway."""
@@ -250,6 +256,17 @@ class Loader(Generic[B]):
             raise _errors.BadConfig(f"epoch {epoch}: 0 to {(1 << 63) - 1} is wanted")
         self._turn()
         self._seek_epoch(epoch)
+
+    def set_batch_size(self, size: int) -> None:
+        """Batches of `size` samples for this rank from the next one on, at most as many as the configuration says.
+
+        The place does not change, states stay exact, and an epoch under way goes on. All ranks of a group have to call it
+        between the same two batches; len() is then what this pass comes to. What was made ahead is made again.
+        """
+        if not 0 < size < 1 << 32:
+            raise _errors.BadConfig(f"a batch of {size} samples: at least 1 is wanted")
+        session = self._session
+        self._check(self._wait(lambda ms: _lib.rf_session_set_batch_size(session, size, ms)))
 
     def _token(self) -> bytes:
         text = ctypes.create_string_buffer(520)
@@ -265,6 +282,7 @@ class Loader(Generic[B]):
         token, session = _token_of(state), self._session
         self._turn()
         self._check(self._wait(lambda ms: _lib.rf_session_load_token(session, token, ms)))
+        self._arrived()
 
     def close(self) -> None:
         """Leave the feed. Arrays that are still there stay valid; a second close does nothing."""
@@ -317,6 +335,7 @@ class _Pass(Iterator[B]):
             raise _errors.Error("this iterator is out of date: the loader was told to go elsewhere since")
         batch = loader._next()
         if batch is None:
+            loader._arrived()
             self._loader = None
             raise StopIteration
         return batch
