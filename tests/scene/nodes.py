@@ -139,7 +139,7 @@ def union_is_the_order(folder):
             print(f"  {name}: {n_runs} ways to lay 1 to {GLOBAL} ranks on 1, 2 and 4 machines")
 
 
-def resumed_elsewhere(folder):
+def p10_other_machines(folder):
     """2 machines stop at a random batch; 4 machines and 1 machine go on from the token, and again from theirs."""
     shards = pack_shards(folder, PER_SHARD, 64)
     feeds = {name: make_feed(shards, order, last, 64, ranks=1, **{"global": GLOBAL}) for name, (order, last) in ORDERS.items()}
@@ -283,4 +283,4 @@ def another_world_is_said(folder):
 
 
 if __name__ == "__main__":
-    scene.main([union_is_the_order, resumed_elsewhere, parts_keep_shards_apart, another_world_is_said])
+    scene.main([union_is_the_order, p10_other_machines, parts_keep_shards_apart, another_world_is_said])
