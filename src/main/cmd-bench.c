@@ -244,7 +244,8 @@ static int run(struct bench *b)
 	/* Slots are made for batch.ranks ranks or more: of a global batch it takes what rank 0 of so many gets. */
 	const int world = b->feed->batch_size ? 1 : (int)b->feed->batch_ranks;
 	const struct rf_options how = {.size = sizeof(how), .feed = b->feed->name, .socket = b->daemon.socket,
-				       .has_rank = 1, .world_size = world, .local_world_size = 1};
+				       .group = "bench", .has_rank = 1, .world_size = world,
+				       .local_world_size = 1};
 	struct rf_error error = {.text = ""};
 	json_t *j;
 	int r;

@@ -312,7 +312,7 @@ static int show(struct preview *p)
 {
 	char token[TOKEN_MAX];
 	const struct rf_options how = {.size = sizeof(how), .feed = p->feed->name, .socket = p->daemon.socket,
-				       .token = token, .has_rank = 1, .world_size = (int)p->pass.world,
+				       .token = token, .group = "preview", .has_rank = 1, .world_size = (int)p->pass.world,
 				       .local_world_size = 1};
 	struct rf_error error = {.text = ""};
 	int r, status = STATUS_FAILED;

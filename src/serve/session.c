@@ -7,6 +7,7 @@
 #include "serve/daemon.h"
 
 #include "base/log.h"
+#include "serve/nodes.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -244,6 +245,26 @@ static void list_feeds(const struct daemon *d, char *text, size_t n_text)
 		n += (size_t)snprintf(text + n, n_text - n, "%s%s", i ? ", " : "", d->feeds[i].config->name);
 }
 
+/* Said by the first of a group's ranks here; a machine alone has nobody to share with. */
+static void tell_nodes(const struct daemon *d, const struct session *s, const struct served_feed *f,
+		       const struct wire_ATTACH *m)
+{
+	struct core_stream_view own, other;
+	struct node_reads reads;
+	char text[400];
+
+	if (!nodes_share_parts(&f->order, m->world, m->local_world, f->dataset->samples.total_bytes, &reads))
+		return;
+	core_view_stream(d->core, s->stream, &own);
+	for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+		core_view_stream(d->core, i, &other);
+		if (i != s->stream && other.is_used && other.group_number == own.group_number)
+			return;
+	}
+	nodes_sentence(&f->order, m->world, m->local_world, &reads, text, sizeof(text));
+	log_warn("sessions", "feed %s, group '%s': %s", f->config->name, m->group, text);
+}
+
 static void take_attach(struct daemon *d, struct session *s, const struct wire_ATTACH *m)
 {
 	struct core_attach a = {.group = m->group, .rank = m->rank, .world = m->world,
@@ -285,6 +306,7 @@ static void take_attach(struct daemon *d, struct session *s, const struct wire_A
 	log_info("sessions", "pid %d is rank %u of %u of group '%s' on feed %s, from epoch %llu position %llu",
 		 s->pid, m->rank, m->world, m->group, f->config->name, (unsigned long long)at.epoch,
 		 (unsigned long long)at.position);
+	tell_nodes(d, s, f, m);
 	attached(d, s, f, &at);
 	daemon_act(d);
 }

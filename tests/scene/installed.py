@@ -14,6 +14,7 @@ EXPECTED = {
     "bin/ringfeed", "include/ringfeed/ringfeed.h", "lib/libringfeed.so", "lib/libringfeed.so.0", "lib/libringfeed.so.VERSION",
     "lib/pkgconfig/ringfeed.pc", "lib/systemd/system/ringfeed.service", "lib/sysusers.d/ringfeed.conf",
     "share/bash-completion/completions/ringfeed", "share/doc/ringfeed/examples/seccomp-profile",
+    "share/doc/ringfeed/examples/kubernetes.yaml", "share/doc/ringfeed/examples/slurm.sbatch", "share/doc/ringfeed/examples/torchrun.sh",
     "share/doc/ringfeed/ringfeed.yaml", "share/fish/vendor_completions.d/ringfeed.fish", "share/man/man1/ringfeed.1",
     "share/man/man5/ringfeed.yaml.5", "share/zsh/site-functions/_ringfeed",
 }

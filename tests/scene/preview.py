@@ -167,6 +167,16 @@ def marks(folder):
         assert (bad, padded) == (4, 8)
 
 
+def a_global_batch(folder):
+    """The sheet shows what rank 0 of batch.ranks gets."""
+    shards = scene.pack_photos(folder, "in", scene.photos("imagenet-sample")[:24], 24)
+    feed = scene.feed(shards, transform=[{"resize": {"size": [32, 32]}}], dtype="uint8",
+                      batch={"global": 12, "ranks": 3, "last": "drop"})
+    preview(scene.write_config(folder, {"train": feed}), folder / "global.png", "--batch", 1)
+    about = json.loads(Image.open(folder / "global.png").text["ringfeed"])
+    assert [tile["position"] for tile in about["tiles"]] == [12, 15, 18, 21], about
+
+
 def refusals(folder):
     paths, config = make(folder)
     out = folder / "sheet.png"
@@ -199,4 +209,4 @@ if __name__ == "__main__":
         print(f"skipped: Pillow {PIL.__version__}; the oracle is Debian's 9.4 (python3-pil)")
         raise SystemExit(77)
     scene.need_data("imagenet-sample")
-    scene.main([sheets, marks, refusals])
+    scene.main([sheets, marks, a_global_batch, refusals])
