@@ -3,8 +3,9 @@
 /*
  * The rings as trace-event JSON, one event a line. A cursor is a phase and a number in it, so that nothing is
  * kept between two pieces; what was overwritten meanwhile is left out, and complete_from_us says since when
- * nothing is. Feeds' names are the only words that are not ours, and the configuration takes no others than letters,
- * digits, - and _ there.
+ * nothing is. Batches come before works: what made a batch has ended when it is lent, so it is among the works that
+ * are told after it, however much happens meanwhile. Feeds' names are the only words that are not ours, and the
+ * configuration takes no others than letters, digits, - and _ there.
  */
 #include "watch/trace.h"
 
@@ -13,7 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum phase { PHASE_FEEDS, PHASE_WORKERS, PHASE_SLOTS, PHASE_WORKS, PHASE_BATCHES, PHASE_END };
+enum phase { PHASE_FEEDS, PHASE_WORKERS, PHASE_SLOTS, PHASE_BATCHES, PHASE_WORKS, PHASE_END };
 enum { PHASE_SHIFT = 56, ITEM_MAX = 1500, SLOTS_NAMED = 512 };
 enum { PROCESS_WORKERS = 1, PROCESS_READS = 2, PROCESS_FEEDS = 10 }; /* + feed */
 
@@ -178,7 +179,7 @@ static void bounds(const struct piece *p, enum phase phase, uint64_t *ret_first,
 size_t trace_text(const struct trace *t, const struct snapshot *s, uint64_t cursor, char *text, size_t room,
 		  uint64_t *ret_next)
 {
-	static void (*const adds[])(struct piece *, uint64_t) = {add_feed, add_worker, add_slot, add_work, add_batch};
+	static void (*const adds[])(struct piece *, uint64_t) = {add_feed, add_worker, add_slot, add_batch, add_work};
 	struct piece p = {.trace = t, .s = s, .text = text, .room = room};
 	uint64_t phase = cursor >> PHASE_SHIFT, number = cursor & ((UINT64_C(1) << PHASE_SHIFT) - 1);
 

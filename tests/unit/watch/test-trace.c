@@ -9,6 +9,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,7 +55,19 @@ static int empty(void **state)
 	return 0;
 }
 
-static json_t *whole(size_t room)
+/* A daemon at work: one more batch, behind the task that made it. Its rows are its number. */
+static void go_on(void)
+{
+	const uint64_t lease = t.n_leases + 1;
+
+	trace_work(&t, &(struct trace_work){.kind = TRACE_TASK, .begun_ns = s.now_ns, .ended_ns = s.now_ns + 10,
+					    .size = (uint32_t)lease});
+	s.now_ns += 1000;
+	trace_lent(&t, &(struct trace_batch){.lease = lease, .opened_ns = s.now_ns - 1000, .staged_ns = s.now_ns - 1000,
+					     .ready_ns = s.now_ns - 990, .lent_ns = s.now_ns, .n_rows = (uint32_t)lease});
+}
+
+static json_t *whole(size_t room, bool goes_on)
 {
 	char *text = malloc(ALL_MAX);
 	uint64_t cursor = 0;
@@ -66,6 +79,8 @@ static json_t *whole(size_t room)
 
 		assert_true(got <= room && n + got + room < ALL_MAX);
 		n += got;
+		if (goes_on)
+			go_on();
 	} while (cursor);
 	j = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
 	free(text);
@@ -84,7 +99,7 @@ static void once_each(void **state)
 {
 	static char is_seen[LEASES + 1];
 	uint64_t n_batches = 0, n_tasks = 0, n_reads[2] = {0}, n_named = 0, n_free = 0;
-	json_t *j = whole(4000), *event;
+	json_t *j = whole(4000, false), *event;
 	size_t i;
 
 	(void)state;
@@ -116,7 +131,7 @@ static void once_each(void **state)
 
 static void pieces(void **state)
 {
-	json_t *small = whole(2000), *large = whole(1 << 20);
+	json_t *small = whole(2000, false), *large = whole(1 << 20, false);
 
 	(void)state;
 	assert_true(json_equal(small, large));
@@ -125,9 +140,36 @@ static void pieces(void **state)
 	json_decref(large);
 }
 
+/* Asked for while the daemon goes on: a batch that is told has its task told, too. */
+static void meanwhile(void **state)
+{
+	static char has_task[4 * LEASES];
+	const uint64_t first = t.n_leases + 1;
+	json_t *j = whole(20000, true), *events = json_object_get(j, "traceEvents"), *event;
+	unsigned n = 0;
+	size_t i;
+
+	(void)state;
+	json_array_foreach(events, i, event)
+		if (strcmp(text_at(event, "cat"), "task") == 0)
+			has_task[json_integer_value(json_object_get(json_object_get(event, "args"), "samples")) %
+				 (4 * LEASES)] = 1;
+	json_array_foreach(events, i, event) {
+		uint64_t rows = (uint64_t)json_integer_value(json_object_get(json_object_get(event, "args"), "rows"));
+
+		if (strcmp(text_at(event, "cat"), "batch") != 0 || rows < first)
+			continue;
+		assert_true(has_task[rows]);
+		n++;
+	}
+	assert_true(n > 5);
+	json_decref(j);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(once_each), cmocka_unit_test(pieces)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(once_each), cmocka_unit_test(pieces),
+					   cmocka_unit_test(meanwhile)};
 
 	return cmocka_run_group_tests(tests, fill, empty);
 }
