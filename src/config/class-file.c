@@ -4,6 +4,7 @@
 #include "config/class-file.h"
 
 #include "base/fault.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,30 +17,19 @@ enum { FILE_MAX = 64 << 20, PIECE = 64 << 10 };
 /* All of the file, in memory that the caller frees, or a negative errno. */
 static int read_whole(int fd, char **ret, size_t *ret_n)
 {
-	char *text = NULL;
+	char *text = NULL, *grown;
+	int64_t got = PIECE;
 	size_t n = 0;
-	ssize_t got;
 
-	for (;;) {
-		if (n % PIECE == 0) {
-			char *grown = realloc(text, n + PIECE);
-
-			if (!grown) {
-				free(text);
-				return -ENOMEM;
-			}
-			text = grown;
-		}
-		got = read(fd, text + n, PIECE - n % PIECE);
-		if (got > 0)
-			n += (size_t)got;
-		if (got == 0 || n > FILE_MAX)
-			break;
-		if (got < 0 && errno != EINTR) {
-			got = -errno;
+	while (got == PIECE && n <= FILE_MAX) {
+		grown = realloc(text, n + PIECE);
+		got = grown ? file_read(fd, grown + n, PIECE) : -ENOMEM;
+		text = grown ? grown : text;
+		if (got < 0) {
 			free(text);
 			return (int)got;
 		}
+		n += (size_t)got;
 	}
 	*ret = text;
 	*ret_n = n;

@@ -9,6 +9,7 @@
 
 #include "base/classes.h"
 #include "base/fault.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,38 +28,19 @@ static void fault_of_file(struct config_faults *faults, const char *name, const 
 	*faults = report.faults;
 }
 
-/* Up to TEXT_MAX + 1 bytes, so that the reader sees what is too long. */
-static int read_all(int fd, char *text, size_t *ret_n)
+/* Up to TEXT_MAX + 1 bytes, so that the reader sees what is too long. How many, or -errno. */
+static int64_t read_text(const char *path, char *text)
 {
-	size_t n = 0;
-	ssize_t got;
+	const bool is_input = strcmp(path, "-") == 0;
+	const int fd = is_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int64_t n;
 
-	while (n < TEXT_MAX + 1) {
-		got = read(fd, text + n, TEXT_MAX + 1 - n);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		n += (size_t)got;
-	}
-	*ret_n = n;
-	return 0;
-}
-
-static int read_file(const char *path, char *text, size_t *ret_n)
-{
-	int fd, r;
-
-	if (strcmp(path, "-") == 0)
-		return read_all(STDIN_FILENO, text, ret_n);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return -errno;
-	r = read_all(fd, text, ret_n);
-	close(fd);
-	return r;
+	n = file_read(fd, text, TEXT_MAX + 1);
+	if (!is_input)
+		close(fd);
+	return n;
 }
 
 int config_load(const char *path, const char *const *sets, size_t n_sets, struct config **ret,
@@ -69,17 +51,19 @@ int config_load(const char *path, const char *const *sets, size_t n_sets, struct
 				       .n_sets = n_sets,
 				       .environment = environ};
 	char *text = malloc(TEXT_MAX + 1);
+	int64_t n;
 	int r;
 
 	if (!text)
 		return fail(-ENOMEM);
-	r = read_file(path, text, &source.n_text);
-	if (r < 0) {
-		fault_of_file(ret_faults, source.name, strerror(-r));
+	n = read_text(path, text);
+	if (n < 0) {
+		fault_of_file(ret_faults, source.name, strerror((int)-n));
 		r = ret_faults->n ? CONFIG_E_FAULTS : fail(-ENOMEM);
 		goto out;
 	}
 	source.text = text;
+	source.n_text = (size_t)n;
 	r = config_read(&source, ret, ret_faults);
 out:
 	free(text);

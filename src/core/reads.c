@@ -12,9 +12,6 @@
  */
 #include "core/state.h"
 
-#include <assert.h>
-#include <errno.h>
-
 static void launch(struct core *c)
 {
 	/* Late ones stand aside, so that a dead shard does not stop the others, until they are too many. */
@@ -204,64 +201,6 @@ static void collect_ahead(struct core *c, struct round *round)
 	}
 }
 
-static bool is_before(const struct candidate *a, const struct candidate *b)
-{
-	if (a->feed != b->feed)
-		return a->feed < b->feed;
-	if (a->shard != b->shard)
-		return a->shard < b->shard;
-	if (a->offset != b->offset)
-		return a->offset < b->offset;
-	return a->extent < b->extent;
-}
-
-/* Lets the one at i sink to its place in the heap of n. */
-static void sink(struct candidate *heap, uint32_t i, uint32_t n)
-{
-	struct candidate it = heap[i];
-
-	for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
-		if (child + 1 < n && is_before(&heap[child], &heap[child + 1]))
-			child++;
-		if (!is_before(&it, &heap[child]))
-			break;
-		heap[i] = heap[child];
-	}
-	heap[i] = it;
-}
-
-/* Not libc's qsort, which may allocate. */
-void candidates_sort(struct candidate *cands, uint32_t n)
-{
-	for (uint32_t i = n / 2; i-- > 0;)
-		sink(cands, i, n);
-	for (uint32_t last = n; last-- > 1;) {
-		struct candidate most = cands[0];
-
-		cands[0] = cands[last];
-		cands[last] = most;
-		sink(cands, 0, last);
-	}
-}
-
-uint32_t candidates_merge(const struct candidate *first, uint32_t n, uint32_t read_max, uint64_t *ret_end)
-{
-	uint64_t start = first->offset / CORE_PAGE * CORE_PAGE;
-	uint32_t k = 1;
-
-	*ret_end = first->end;
-	for (; k < n; k++) {
-		const struct candidate *next = first + k;
-		uint64_t end = next->end > *ret_end ? next->end : *ret_end;
-
-		if (next->feed != first->feed || next->shard != first->shard ||
-		    next->offset > *ret_end + MERGE_GAP || end - start > read_max)
-			break;
-		*ret_end = end;
-	}
-	return k;
-}
-
 static void attach(struct core *c, uint32_t request, const struct candidate *cands, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
@@ -319,16 +258,6 @@ static bool make_request(struct core *c, const struct round *round, const struct
 	return true;
 }
 
-static uint64_t end_of(const struct candidate *cands, uint32_t n)
-{
-	uint64_t end = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		if (cands[i].end > end)
-			end = cands[i].end;
-	return end;
-}
-
 static void run_round(struct core *c, struct round *round)
 {
 	candidates_sort(c->candidates, round->n);
@@ -348,7 +277,7 @@ static void run_round(struct core *c, struct round *round)
 				break;
 			}
 			n /= 2;
-			end = end_of(first, n);
+			end = candidates_end(first, n);
 		}
 	}
 }
@@ -390,131 +319,4 @@ void reads_plan(struct core *c)
 	}
 	fills_plan(c);
 	launch(c);
-}
-
-/* ---- the end of a read ---- */
-
-static void read_failed(struct core *c, uint32_t job, int error)
-{
-	struct job *j = &c->jobs[job];
-
-	c->totals.n_retries++;
-	if (++j->n_read_errors < READ_TRIES)
-		job_unread(c, job);
-	else
-		job_transient(c, job, CAUSE_read_error, error);
-}
-
-/* Did the file end before the index says it does? */
-static bool is_short(const struct core *c, uint32_t request, int64_t n_bytes)
-{
-	const struct request *r = &c->requests[request];
-
-	if (r->fill != NONE)
-		return (uint64_t)n_bytes < fill_wants(c, request);
-	for (uint32_t x = r->first_extent; x != NONE; x = c->extents[x].next)
-		if ((uint64_t)n_bytes < (uint64_t)c->extents[x].at + c->extents[x].n_bytes)
-			return true;
-	return false;
-}
-
-void core_on_read(struct core *c, uint64_t now_ns, uint32_t request, int64_t n_bytes, bool is_changed)
-{
-	struct request *r = &c->requests[request];
-	bool has_failed;
-
-	core_begin(c, now_ns);
-	assert(request < c->n_requests && r->state == REQUEST_FLYING);
-	if (r->is_late)
-		c->n_late--;
-	else
-		c->n_flying--;
-	has_failed = n_bytes < 0 || is_changed || is_short(c, request, n_bytes);
-	if (r->fill != NONE) {
-		fill_read_done(c, request, has_failed, n_bytes < 0 ? (int)-n_bytes : 0);
-		return;
-	}
-	if (has_failed) {
-		r->state = REQUEST_FAILED;
-		r->error = n_bytes < 0 ? (int)-n_bytes : 0;
-		request_push(c, &c->settling, request);
-		return;
-	}
-	r->state = REQUEST_LANDED;
-	if (r->n_users == 0) {
-		request_free(c, request);
-		return;
-	}
-	for (uint32_t x = r->first_extent; x != NONE; x = c->extents[x].next)
-		if (--c->jobs[x / c->n_fields].n_pending == 0)
-			job_staged(c, x / c->n_fields);
-}
-
-static void read_late(struct core *c, uint32_t job)
-{
-	c->totals.n_retries++;
-	if (++c->jobs[job].n_late < LATE_TRIES)
-		job_unread(c, job);
-	else
-		job_transient(c, job, CAUSE_read_late, ETIMEDOUT);
-}
-
-/* Takes the job out of the request, one way or another. */
-static void settle_job(struct core *c, const struct request *r, uint32_t job)
-{
-	if (r->unit != NONE)
-		fill_tell(c, r->fill, job);
-	else if (r->state == REQUEST_FLYING)
-		read_late(c, job); /* its pages stay until it ends */
-	else if (r->error)
-		read_failed(c, job, r->error);
-	else
-		job_changed(c, job);
-}
-
-void reads_settle(struct core *c)
-{
-	uint32_t request;
-
-	while ((request = c->settling.head) != NONE) {
-		struct request *r = &c->requests[request];
-
-		if (r->unit == NONE && r->fill != NONE)
-			fill_read_late(c, request);
-		while (r->first_extent != NONE) {
-			if (actions_left(c) < ACTIONS_SLACK) {
-				c->is_dirty = true;
-				return;
-			}
-			settle_job(c, r, r->first_extent / c->n_fields);
-		}
-		request_pop(c, &c->settling);
-		if (r->state == REQUEST_FAILED && r->unit != NONE)
-			fill_free(c, r->fill);
-		if (r->state == REQUEST_FAILED)
-			request_free(c, request);
-	}
-}
-
-void reads_time(struct core *c)
-{
-	uint64_t least = UINT64_MAX;
-
-	if (!c->n_flying || c->now_ns < c->read_deadline_ns)
-		return;
-	for (uint32_t i = 0; i < c->n_requests; i++) {
-		struct request *r = &c->requests[i];
-
-		if (r->state != REQUEST_FLYING || r->is_late)
-			continue;
-		if (r->deadline_ns <= c->now_ns) {
-			r->is_late = true;
-			c->n_flying--;
-			c->n_late++;
-			request_push(c, &c->settling, i);
-		} else if (r->deadline_ns < least) {
-			least = r->deadline_ns;
-		}
-	}
-	c->read_deadline_ns = least;
 }

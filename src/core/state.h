@@ -258,13 +258,19 @@ void job_changed(struct core *c, uint32_t job);
 
 /* reads.c */
 void reads_plan(struct core *c);
-/* Tells the jobs of failed and late reads, as far as the action queue has room. */
-void reads_settle(struct core *c);
-void reads_time(struct core *c);
+
+/* candidates.c */
 /* By place, in place. */
 void candidates_sort(struct candidate *cands, uint32_t n);
 /* How many candidates from the first on go into one request, which ends at *ret_end. */
 uint32_t candidates_merge(const struct candidate *first, uint32_t n, uint32_t read_max, uint64_t *ret_end);
+/* Where a request for all n ends. */
+uint64_t candidates_end(const struct candidate *cands, uint32_t n);
+
+/* landings.c: core_on_read, and */
+/* Tells the jobs of failed and late reads, as far as the action queue has room. */
+void reads_settle(struct core *c);
+void reads_time(struct core *c);
 
 /* requests.c */
 uint32_t request_get(struct core *c);

@@ -12,7 +12,7 @@
 
 #include "base/hash.h"
 #include "batch/machine.h"
-#include "serve/limit.h"
+#include "watch/limit.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -157,10 +157,8 @@ static json_t *limit(const struct bench *b, const json_t *waits, double busy)
 			       .n_workers = (unsigned)json_array_size(at(b->status, "workers"))};
 	char text[300];
 
-	v.waits[CORE_WAIT_READ] = json_number_value(at(waits, "read"));
-	v.waits[CORE_WAIT_DECODE] = json_number_value(at(waits, "decode"));
-	v.waits[CORE_WAIT_SLOTS] = json_number_value(at(waits, "slots"));
-	v.waits[CORE_WAIT_TRAINER] = json_number_value(at(waits, "trainer"));
+	for (unsigned i = 0; i < SNAPSHOT_WAITS; i++)
+		v.waits[i] = json_number_value(at(waits, snapshot_wait_name(i)));
 	limit_sentence(&v, text, sizeof(text));
 	return json_string(text);
 }

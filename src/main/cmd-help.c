@@ -4,7 +4,7 @@
 #include "main/command.h"
 #include "main/options.h"
 
-#include "serve/metrics.h"
+#include "watch/metrics.h"
 
 #include <string.h>
 

@@ -52,16 +52,14 @@ int cmd_index(int argc, char **argv)
 	struct tally t = {0};
 	const struct indexing how = {.io = IO_AUTO, .is_direct = true, .has_progress = true, .context = &t,
 				     .on_index = tell, .on_refused = tell_refused};
-	struct shard_list list = {NULL, 0};
 	struct reason why = {{0}};
+	struct shard_list list;
 	struct options options;
 	int r, status;
 
-	if (!options_parse(argc, argv, &options, &status))
+	if (!options_parse(argc, argv, &options, &status) || !options_shards(&options, &list, &status))
 		return status;
-	r = shard_list_expand((const char *const *)options.arguments, options.n_arguments, &list, &why);
-	if (r == 0)
-		r = index_shards(&how, list.paths, list.n_paths, &why);
+	r = index_shards(&how, list.paths, list.n_paths, &why);
 	if (r < 0)
 		fprintf(stderr, "ringfeed index: %s (%s)\n", strerror(-r), fault_trail());
 	else if (r > 0 && t.n_refused == 0)

@@ -123,20 +123,13 @@ static int verify(const struct options *options, const struct shard_list *list)
 
 int cmd_verify(int argc, char **argv)
 {
-	struct shard_list list = {NULL, 0};
-	struct reason why = {{0}};
+	struct shard_list list;
 	struct options options;
-	int r, status;
+	int status;
 
-	if (!options_parse(argc, argv, &options, &status))
+	if (!options_parse(argc, argv, &options, &status) || !options_shards(&options, &list, &status))
 		return status;
-	r = shard_list_expand((const char *const *)options.arguments, options.n_arguments, &list, &why);
-	if (r == 0) {
-		status = verify(&options, &list);
-	} else {
-		fprintf(stderr, "ringfeed verify: %s\n", r > 0 ? why.text : strerror(-r));
-		status = STATUS_FAILED;
-	}
+	status = verify(&options, &list);
 	shard_list_deinit(&list);
 	return status;
 }

@@ -91,6 +91,10 @@ bool option_text(size_t i, struct option_text *ret);
 struct serve_options;
 int serve_status(const struct config *config, const struct serve_options *options);
 
+/* The shards that the arguments name; shard_list_deinit them. False: *ret_status, the fault is on stderr. */
+struct shard_list;
+bool options_shards(const struct options *options, struct shard_list *ret, int *ret_status);
+
 /* Loads -c with --set and applies daemon.log to this process. False: *ret_status, the faults are on stderr. */
 bool options_config(const struct options *options, struct config **ret, int *ret_status);
 

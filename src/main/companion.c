@@ -8,6 +8,7 @@
 #include "main/companion.h"
 
 #include "base/classes.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "main/command.h"
 #include "serve/folder.h"
@@ -19,7 +20,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -102,26 +102,6 @@ static int choose_paths(const struct config *config, struct companion *c)
 	return STATUS_DONE;
 }
 
-/* A locked file that is still the one at the path, or -1: another process holds it (EWOULDBLOCK) or errno says. */
-static int lock_file(const char *path, int how)
-{
-	struct stat ours, theirs;
-
-	for (;;) {
-		const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-		if (fd < 0)
-			return -1;
-		if (flock(fd, how) < 0) {
-			close(fd);
-			return -1;
-		}
-		if (fstat(fd, &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino)
-			return fd;
-		close(fd);
-	}
-}
-
 static void unlock_file(int fd, const char *path)
 {
 	unlink(path);
@@ -153,8 +133,7 @@ static void sweep_one(const char *stem)
 	if (stat(path, &st) < 0 || time(NULL) - st.st_mtime < STALE_SECONDS)
 		return;
 	snprintf(path, sizeof(path), "%s.sock.lock", stem);
-	lock = lock_file(path, LOCK_EX | LOCK_NB);
-	if (lock < 0)
+	if (file_lock(path, false, &lock))
 		return;
 	for (unsigned i = 0; i < sizeof(endings) / sizeof(*endings); i++) {
 		char file[420];
@@ -271,15 +250,15 @@ static int start(const struct config *config, const struct companion *c)
 
 int companion_ensure(const struct config *config, struct companion *ret)
 {
-	int status = choose_paths(config, ret), lock;
+	int status = choose_paths(config, ret), lock, r;
 	char path[sizeof(ret->socket) + 8];
 
 	if (status != STATUS_DONE)
 		return status;
 	snprintf(path, sizeof(path), "%s.start", ret->socket);
-	lock = lock_file(path, LOCK_EX);
-	if (lock < 0) {
-		fprintf(stderr, "ringfeed: %s: %s\n", path, strerror(errno));
+	r = file_lock(path, true, &lock);
+	if (r) {
+		fprintf(stderr, "ringfeed: %s: %s\n", path, strerror(-r));
 		return STATUS_FAILED;
 	}
 	if (!answers(ret->socket)) {

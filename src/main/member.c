@@ -3,6 +3,7 @@
 #include "main/member.h"
 
 #include "base/fault.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,13 +58,10 @@ static int open_shard(struct members *m, uint32_t shard, struct reason *why)
 /* *ret_n of the n bytes are there. 0 or MEMBER_E_UNREADABLE. */
 static int read_at(struct members *m, char *into, size_t n, uint64_t offset, size_t *ret_n, struct reason *why)
 {
-	ssize_t got;
+	int64_t got = file_read_at(m->fd, into, n, offset);
 
-	do
-		got = pread(m->fd, into, n, (off_t)offset);
-	while (got < 0 && errno == EINTR);
 	if (got < 0)
-		return unreadable(m, strerror(errno), why);
+		return unreadable(m, strerror((int)-got), why);
 	*ret_n = (size_t)got;
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "pack/contents.h"
 
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "decode/integer.h"
 #include "io/file.h"
@@ -39,25 +40,6 @@ void contents_fault(const struct fault_sink *sink, struct verify_fault *f, const
 	sink->put(sink->context, f);
 }
 
-/* Reads as much as there is, up to n. Bytes or -errno. */
-static int64_t read_at(int fd, void *into, size_t n, uint64_t offset)
-{
-	size_t n_got = 0;
-
-	while (n_got < n) {
-		ssize_t got = pread(fd, (char *)into + n_got, n - n_got, (off_t)(offset + n_got));
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		n_got += (size_t)got;
-	}
-	return (int64_t)n_got;
-}
-
 /* ---- headers ---- */
 
 /* 0, TAR_E_DONE, TAR_E_REFUSED with the reason, or -errno. */
@@ -72,7 +54,7 @@ static int scan(int fd, struct tar_scan *tar, struct index_builder *builder, uin
 		int64_t got;
 
 		tar_scan_want(tar, ret_at, &n);
-		got = read_at(fd, buffer, n < TAR_WANT_MAX ? n : TAR_WANT_MAX, *ret_at);
+		got = file_read_at(fd, buffer, n < TAR_WANT_MAX ? n : TAR_WANT_MAX, *ret_at);
 		if (got < 0) {
 			reason_set(why, "reading at offset %llu failed: %s", (unsigned long long)*ret_at,
 				   strerror((int)-got));
@@ -145,7 +127,7 @@ int contents_scan(const char *path, uint64_t shard, const struct fault_sink *sin
 		return 0;
 	}
 	ret->n_bytes = (uint64_t)file.st.st_size;
-	n_magic = read_at(file.fd, magic, sizeof(magic), 0);
+	n_magic = file_read_at(file.fd, magic, sizeof(magic), 0);
 	ret->packing = packing_of(magic, n_magic > 0 ? (size_t)n_magic : 0);
 	r = ret->packing != PACKING_NONE ? 0 : scan_file(path, &file, shard, sink, ret);
 	io_file_close(&file);
@@ -280,7 +262,7 @@ static int inspect_member(struct inspector *in, const struct index_member *m, st
 
 	if (r < 0)
 		return pass(r);
-	got = read_at(in->fd, in->bytes, m->size, m->payload_offset);
+	got = file_read_at(in->fd, in->bytes, m->size, m->payload_offset);
 	if (got < 0)
 		contents_fault(sink, f, cause_name(CAUSE_read_error), "%s", strerror((int)-got));
 	else if ((uint64_t)got < m->size)
@@ -333,7 +315,7 @@ int inspect_hash(struct inspector *in, const char *path, const struct contents *
 	r = inspector_open(in, path, shard);
 	XXH64_reset(&state, 0);
 	while (r == 0 && got == STRETCH) {
-		got = read_at(in->fd, in->bytes, STRETCH, at);
+		got = file_read_at(in->fd, in->bytes, STRETCH, at);
 		if (got < 0)
 			r = (int)got;
 		else

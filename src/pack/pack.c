@@ -4,6 +4,7 @@
 #include "pack/pack.h"
 
 #include "base/fault.h"
+#include "base/file.h"
 #include "pack/fill.h"
 #include "pack/manifest.h"
 #include "pack/shards.h"
@@ -72,27 +73,16 @@ static int take_in(const struct pack_options *how, struct catalog *c, struct rea
 	return catalog_add_tars(c, source, why);
 }
 
-static int write_all(int fd, const char *text, size_t n)
-{
-	while (n) {
-		ssize_t got = write(fd, text, n);
-
-		if (got < 0 && errno != EINTR)
-			return fail(-errno);
-		text += got > 0 ? got : 0;
-		n -= got > 0 ? (size_t)got : 0;
-	}
-	return 0;
-}
-
 static int save_classes(int folder_fd, const char *text, size_t n)
 {
 	int fd = openat(folder_fd, "classes.txt.part", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666), r;
 
 	if (fd < 0)
 		return fail(-errno);
-	r = write_all(fd, text, n);
-	if (r == 0 && (fsync(fd) < 0 || renameat(folder_fd, "classes.txt.part", folder_fd, "classes.txt") < 0))
+	r = file_write(fd, text, n);
+	if (r < 0)
+		r = fail(r);
+	else if (fsync(fd) < 0 || renameat(folder_fd, "classes.txt.part", folder_fd, "classes.txt") < 0)
 		r = fail(-errno);
 	close(fd);
 	return r;
@@ -107,11 +97,7 @@ static int has_classes(int folder_fd, const char *text, size_t n)
 	if (fd < 0 || !there) {
 		is_same = fd < 0 ? -ENOENT : 0;
 	} else {
-		ssize_t got = 0, more = 1;
-
-		while ((size_t)got <= n && (more = read(fd, there + got, n + 1 - (size_t)got)) > 0)
-			got += more;
-		is_same = more == 0 && (size_t)got == n && memcmp(there, text, n) == 0;
+		is_same = file_read(fd, there, n + 1) == (int64_t)n && memcmp(there, text, n) == 0;
 	}
 	free(there);
 	if (fd >= 0)

@@ -7,6 +7,7 @@
 #include "pack/shrink-image.h"
 
 #include "base/fault.h"
+#include "base/file.h"
 #include "io/file.h"
 #include "pack/encode.h"
 #include "worker/maker.h"
@@ -73,8 +74,7 @@ static bool read_file(struct shrinker *s, const char *path, const struct catalog
 		      struct shrink_result *ret)
 {
 	struct io_file file;
-	size_t n = 0;
-	ssize_t got = 1;
+	int64_t got;
 	int r = io_file_open(path, false, &file);
 
 	if (r < 0) {
@@ -93,13 +93,12 @@ static bool read_file(struct shrinker *s, const char *path, const struct catalog
 		if (!s->bytes)
 			tell(ret, "there is no memory for it");
 	}
-	while (!*ret->fault && n < wanted->size && got > 0) {
-		got = pread(file.fd, s->bytes + n, wanted->size - n, (off_t)n);
-		n += got > 0 ? (size_t)got : 0;
-		if (got < 0 && errno == EINTR)
-			got = 1;
-		else if (got <= 0)
-			tell(ret, got < 0 ? strerror(errno) : "it changed while it was packed");
+	if (!*ret->fault) {
+		got = file_read_at(file.fd, s->bytes, wanted->size, 0);
+		if (got < 0)
+			tell(ret, strerror((int)-got));
+		else if ((uint64_t)got < wanted->size)
+			tell(ret, "it changed while it was packed");
 	}
 	io_file_close(&file);
 	return !*ret->fault;

@@ -4,6 +4,7 @@
 #include "pack/stream.h"
 
 #include "base/fault.h"
+#include "base/file.h"
 #include "pack/catalog.h"
 
 #include <assert.h>
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum { PACKED = 1 << 18, STEP = 1 << 18 };
 
@@ -41,13 +41,10 @@ void stream_deinit(struct stream *s)
 /* 0, PACK_E_REFUSED, or -errno. */
 static int refill(struct stream *s, struct reason *why)
 {
-	ssize_t got;
+	int64_t got = file_read_at(s->fd, s->packed, PACKED, s->file_at);
 
-	do
-		got = pread(s->fd, s->packed, PACKED, (off_t)s->file_at);
-	while (got < 0 && errno == EINTR);
 	if (got < 0) {
-		reason_set(why, "reading at offset %llu failed: %s", (unsigned long long)s->file_at, strerror(errno));
+		reason_set(why, "reading at offset %llu failed: %s", (unsigned long long)s->file_at, strerror((int)-got));
 		return PACK_E_REFUSED;
 	}
 	s->is_file_over = got == 0;

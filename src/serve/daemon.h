@@ -18,12 +18,14 @@
 #include "order/token.h"
 #include "serve/dataset.h"
 #include "serve/files.h"
-#include "serve/latency.h"
 #include "serve/planning.h"
 #include "serve/reload.h"
 #include "serve/serve.h"
-#include "serve/trace.h"
-#include "serve/trend.h"
+#include "watch/latency.h"
+#include "watch/snapshot.h"
+#include "watch/trace.h"
+#include "watch/trend.h"
+#include "watch/web.h"
 #include "wire.h"
 #include "worker/parent.h"
 
@@ -127,7 +129,7 @@ struct daemon {
 	char socket_path[108];
 	bool is_default_socket; /* nobody chose the path */
 	char io_reason[600]; /* why not io_uring, or "" */
-	uint64_t started_ns, now_ns, footprint_ns, holders_ns;
+	uint64_t started_ns, now_ns, ticked_ns, holders_ns;
 	uint64_t peak_bytes, resident_bytes;
 	uint64_t turned_away_ns;
 	uint64_t idle_ns, used_ns; /* how long it waits without clients; when it last had one */
@@ -135,6 +137,7 @@ struct daemon {
 	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
 	struct seen_bad seen_bad[SEEN_BAD_MAX];
 	unsigned n_seen_bad; /* ever */
+	struct snapshot snapshot;
 	struct trend trend;
 	struct latency read_latency;
 	struct trace trace;
@@ -142,7 +145,6 @@ struct daemon {
 	int (*reread)(void *context, struct config **ret, struct reason *why);
 	void *reread_context;
 	struct web *web; /* NULL: daemon.metrics is not set */
-	uint64_t workers_cpu_ns; /* when last looked at */
 	unsigned n_cpus;	 /* that workers may run on */
 	bool is_ending, has_failed;
 	bool is_deaf; /* the listener is unwatched until a descriptor is free */
@@ -188,14 +190,19 @@ void listen_accept(struct daemon *d);
 /* session.c */
 void session_hear(struct daemon *d, uint32_t session, uint32_t events);
 void session_exited(struct daemon *d, uint32_t session);
-void session_lend(struct daemon *d, const struct core_action *a);
-void session_epoch_end(struct daemon *d, const struct core_action *a);
-void session_fail(struct daemon *d, const struct core_action *a);
 void session_gone(struct daemon *d, uint32_t stream);
 void session_close(struct daemon *d, uint32_t session);
 void session_hang_up(int fd);
 /* Disconnects who has nothing to say, or does not go after it was told that its session is over. */
 void session_time(struct daemon *d);
+
+/* session-tell.c: what the core decides, as messages. */
+void session_lend(struct daemon *d, const struct core_action *a);
+void session_epoch_end(struct daemon *d, const struct core_action *a);
+void session_fail(struct daemon *d, const struct core_action *a);
+/* The feed's token at that place, as text. */
+void session_token(const struct served_feed *f, uint64_t epoch, uint64_t position, uint64_t bad, char *ret,
+		   size_t n_ret);
 
 /* session-look.c: answers who asks for the status, or for the trace from that cursor on. */
 void session_send_status(struct daemon *d, struct session *s);
@@ -218,7 +225,12 @@ void footprint_sample(struct daemon *d);
 /* holders.c: who keeps quarantined slots? */
 void holders_look(struct daemon *d);
 
-/* status.c: the JSON, to be freed. */
-char *status_json(struct daemon *d);
+/* snapshot.c: the daemon for those who look at it from outside. open: after the clean parent was forked. */
+int snapshot_open(struct daemon *d);
+void snapshot_close(struct daemon *d);
+/* Notes the counters for the trend when a second has passed. */
+void snapshot_time(struct daemon *d);
+/* All of it as it is now; lent until the daemon goes on. */
+const struct snapshot *snapshot_take(void *daemon);
 
 #endif

@@ -98,5 +98,4 @@ void footprint_sample(struct daemon *d)
 	d->resident_bytes = n;
 	if (n > d->peak_bytes)
 		d->peak_bytes = n;
-	d->footprint_ns = d->now_ns;
 }

@@ -7,6 +7,7 @@
 #include "serve/daemon.h"
 
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "serve/folder.h"
 
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -35,44 +35,39 @@ enum {
 #define SO_PEERPIDFD 77
 #endif
 
-/* Is the file we locked still the one at the path? The last daemon removes it when it ends. */
-static bool is_current(int fd, const char *path)
+static void refuse(const struct daemon *d, const char *lock_path, struct reason *why)
 {
-	struct stat ours, theirs;
+	const int fd = open(lock_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int64_t n;
+	char pid[32];
 
-	return fstat(fd, &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino &&
-	       ours.st_dev == theirs.st_dev;
+	n = fd < 0 ? 0 : file_read(fd, pid, sizeof(pid) - 1);
+	if (fd >= 0)
+		close(fd);
+	pid[n > 0 ? n : 0] = 0;
+	pid[strcspn(pid, "\n")] = 0;
+	reason_set(why, "another daemon (pid %s) serves %s: end it, or choose another daemon.socket",
+		   *pid ? pid : "unknown", d->socket_path);
 }
 
+/* The last daemon removes the file when it ends. */
 static int take_lock(struct daemon *d, struct reason *why)
 {
-	char path[sizeof(d->socket_path) + 8], pid[32] = "";
-	ssize_t n;
+	char path[sizeof(d->socket_path) + 8], pid[32];
+	int r;
 
 	snprintf(path, sizeof(path), "%s.lock", d->socket_path);
-	do {
-		if (d->lock >= 0)
-			close(d->lock);
-		d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (d->lock < 0) {
-			reason_set(why, "%s: %s", path, strerror(errno));
-			return 1;
-		}
-		if (flock(d->lock, LOCK_EX | LOCK_NB) < 0) {
-			n = pread(d->lock, pid, sizeof(pid) - 1, 0);
-			pid[n > 0 ? n : 0] = 0;
-			pid[strcspn(pid, "\n")] = 0;
-			reason_set(why, "another daemon (pid %s) serves %s: end it, or choose another "
-				   "daemon.socket", *pid ? pid : "unknown", d->socket_path);
-			return 1;
-		}
-	} while (!is_current(d->lock, path));
-	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (ftruncate(d->lock, 0) < 0 || pwrite(d->lock, pid, strlen(pid), 0) < 0) {
-		reason_set(why, "%s: %s", path, strerror(errno));
+	r = file_lock(path, false, &d->lock);
+	if (r == -EWOULDBLOCK) {
+		refuse(d, path, why);
 		return 1;
 	}
-	return 0;
+	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (r == 0 && (ftruncate(d->lock, 0) < 0 || pwrite(d->lock, pid, strlen(pid), 0) < 0))
+		r = -errno;
+	if (r)
+		reason_set(why, "%s: %s", path, strerror(-r));
+	return r ? 1 : 0;
 }
 
 int listen_open(struct daemon *d, struct reason *why)

@@ -8,7 +8,6 @@
 
 #include "base/fault.h"
 #include "base/log.h"
-#include "serve/web.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -128,7 +127,7 @@ static void handle(struct daemon *d, const struct epoll_event *e)
 		session_exited(d, number);
 		break;
 	case WATCH_WEB:
-		web_run(d);
+		web_run(d->web, d->now_ns);
 		break;
 	}
 }
@@ -150,11 +149,12 @@ static void tick(struct daemon *d)
 	if (d->now_ns >= core_deadline(d->core))
 		daemon_glance(d);
 	workers_time(d);
-	if (d->now_ns - d->footprint_ns >= TICK_NS) {
+	if (d->now_ns - d->ticked_ns >= TICK_NS) {
+		d->ticked_ns = d->now_ns;
 		footprint_sample(d);
 		session_time(d);
-		trend_time(d);
-		web_run(d);
+		snapshot_time(d);
+		web_run(d->web, d->now_ns);
 		if (d->idle_ns)
 			watch_idleness(d);
 	}
@@ -163,7 +163,7 @@ static void tick(struct daemon *d)
 
 static int until_next(const struct daemon *d)
 {
-	uint64_t deadline = core_deadline(d->core), tick_at = d->footprint_ns + TICK_NS;
+	uint64_t deadline = core_deadline(d->core), tick_at = d->ticked_ns + TICK_NS;
 
 	if (deadline > tick_at)
 		deadline = tick_at;

@@ -12,9 +12,9 @@
 #include "base/fault.h"
 #include "batch/machine.h"
 #include "io/engine.h"
-#include "serve/trace.h"
-#include "serve/web.h"
 #include "shard/inflate.h"
+#include "watch/trace.h"
+#include "watch/web.h"
 
 #include <errno.h>
 #include <stdio.h>

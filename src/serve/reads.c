@@ -61,9 +61,9 @@ static void note(struct daemon *d, const struct flying_read *r, bool has_failed)
 		log_debug("reads", "feed %s, shard %u: %u bytes at offset %llu %s after %llu ms", d->feeds[r->feed].config->name,
 			  r->shard, r->n_bytes, (unsigned long long)r->offset, has_failed ? "failed" : "came",
 			  (unsigned long long)ms);
-	trace_work(d, &(struct trace_work){.kind = TRACE_READ, .begun_ns = r->begun_ns, .ended_ns = d->now_ns,
-					   .feed = r->feed, .place = r->shard, .size = r->n_bytes,
-					   .offset = r->offset, .has_failed = has_failed});
+	trace_work(&d->trace, &(struct trace_work){.kind = TRACE_READ, .begun_ns = r->begun_ns, .ended_ns = d->now_ns,
+						   .feed = r->feed, .place = r->shard, .size = r->n_bytes,
+						   .offset = r->offset, .has_failed = has_failed});
 }
 
 void reads_reap(struct daemon *d)

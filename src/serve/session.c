@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * One client: what it says becomes an event of the core, what the core decides becomes a message. Every
- * packet is checked for type, exact size and place in the conversation; nonsense ends that client's
- * connection and touches nobody else.
+ * One client: what it says becomes an event of the core. Every packet is checked for type, exact size and place in the
+ * conversation; nonsense ends that client's connection and touches nobody else.
  */
 #include "serve/daemon.h"
 
@@ -24,11 +23,6 @@ enum { PACKETS_A_TURN = 32 }; /* so that no client keeps the loop for itself */
 static uint32_t number_of(const struct daemon *d, const struct session *s)
 {
 	return (uint32_t)(s - d->sessions);
-}
-
-static struct session *session_of(struct daemon *d, uint32_t stream)
-{
-	return &d->sessions[d->stream_session[stream]];
 }
 
 /* ---- the end ---- */
@@ -102,9 +96,9 @@ void session_exited(struct daemon *d, uint32_t session)
 
 void session_gone(struct daemon *d, uint32_t stream)
 {
-	struct session *s = session_of(d, stream);
+	struct session *s = &d->sessions[d->stream_session[stream]];
 
-	trace_gone(d, stream);
+	trace_gone(&d->trace, d->now_ns, stream);
 	log_debug("sessions", "pid %d has left feed %s after %llu batches", s->pid, d->feeds[s->feed].config->name,
 		  (unsigned long long)s->n_batches);
 	s->has_stream = false;
@@ -163,19 +157,6 @@ static void take_hello(struct daemon *d, struct session *s, const struct wire_HE
 	snprintf(reply.release, sizeof(reply.release), "%s", RINGFEED_VERSION);
 	s->state = SESSION_GREETED;
 	session_send(d, s, &reply, sizeof(reply), -1);
-}
-
-static void token_at(const struct served_feed *f, uint64_t epoch, uint64_t position, uint64_t bad,
-		     char *ret, size_t n_ret)
-{
-	struct token t = f->token;
-	char text[TOKEN_MAX];
-
-	t.epoch = epoch;
-	t.position = position;
-	t.bad = bad;
-	token_format(&t, text);
-	snprintf(ret, n_ret, "%s", text);
 }
 
 /* Where a token says to go on, or {epoch, 0} without one. 0, or 1 once the client was told. */
@@ -250,7 +231,7 @@ static void attached(struct daemon *d, struct session *s, const struct served_fe
 		.epoch = at->epoch, .position = at->position,
 	};
 
-	token_at(f, at->epoch, at->position, at->bad, m.token, sizeof(m.token));
+	session_token(f, at->epoch, at->position, at->bad, m.token, sizeof(m.token));
 	session_send(d, s, &m, sizeof(m), -1);
 	send_shape(d, s, f);
 }
@@ -355,7 +336,7 @@ static void take_release(struct daemon *d, struct session *s, const struct wire_
 		nonsense(d, s, "a batch was released that is not lent");
 		return;
 	}
-	trace_released(d, m->lease);
+	trace_released(&d->trace, d->now_ns, m->lease);
 	daemon_act(d);
 	end_when_empty(d, s);
 }
@@ -389,7 +370,7 @@ static void take_seek(struct daemon *d, struct session *s, const struct wire_SEE
 	reply.epoch = at.epoch;
 	reply.position = at.position;
 	reply.n_batches = pass_length(d, s->stream);
-	token_at(f, at.epoch, at.position, at.bad, reply.token, sizeof(reply.token));
+	session_token(f, at.epoch, at.position, at.bad, reply.token, sizeof(reply.token));
 	session_send(d, s, &reply, sizeof(reply), -1);
 	daemon_act(d);
 }
@@ -485,91 +466,4 @@ void session_hear(struct daemon *d, uint32_t session, uint32_t events)
 		if (in.head.type == WIRE_STATUS || in.head.type == WIRE_TRACE)
 			return; /* the dear ones: others get their turn between two */
 	}
-}
-
-/* ---- what the core decides ---- */
-
-/* The client knows its slots by their place in the list that it got at attach. */
-static uint32_t own_number(const struct daemon *d, uint32_t stream, uint32_t slot)
-{
-	uint32_t slots[CORE_STREAM_SLOTS_MAX], i = 0;
-
-	core_stream_slots(d->core, stream, slots, CORE_STREAM_SLOTS_MAX);
-	while (slots[i] != slot)
-		i++;
-	return i;
-}
-
-void session_lend(struct daemon *d, const struct core_action *a)
-{
-	struct session *s = session_of(d, a->stream);
-	struct wire_BATCH m = {
-		.head = {WIRE_BATCH, sizeof(m)}, .slot = own_number(d, a->stream, a->lend.slot), .n_rows = a->lend.n_rows,
-		.serial = a->lend.serial, .lease = a->lend.lease, .epoch = a->lend.epoch,
-		.step = a->lend.step, .read_ns = a->lend.waits_ns[CORE_WAIT_READ],
-		.decode_ns = a->lend.waits_ns[CORE_WAIT_DECODE],
-		.slots_ns = a->lend.waits_ns[CORE_WAIT_SLOTS],
-		.trainer_ns = a->lend.waits_ns[CORE_WAIT_TRAINER],
-	};
-
-	token_at(&d->feeds[s->feed], a->lend.epoch_after, a->lend.position_after, a->lend.bad, m.token,
-		 sizeof(m.token));
-	s->n_batches++;
-	trace_lent(d, a);
-	session_send(d, s, &m, sizeof(m), -1);
-}
-
-void session_epoch_end(struct daemon *d, const struct core_action *a)
-{
-	struct session *s = session_of(d, a->stream);
-	struct wire_EPOCH_END m = {.head = {WIRE_EPOCH_END, sizeof(m)}, .serial = a->lend.serial,
-				   .epoch = a->lend.epoch, .n_batches = a->lend.n_batches};
-
-	log_debug("sessions", "pid %d has epoch %llu of feed %s behind it", s->pid, (unsigned long long)a->lend.epoch,
-		  d->feeds[s->feed].config->name);
-	token_at(&d->feeds[s->feed], a->lend.epoch_after, 0, 0, m.token, sizeof(m.token));
-	session_send(d, s, &m, sizeof(m), -1);
-}
-
-void session_fail(struct daemon *d, const struct core_action *a)
-{
-	struct session *s = session_of(d, a->stream);
-	const struct served_feed *f = &d->feeds[a->bad.feed];
-	const char *text = *a->bad.detail ? a->bad.detail : cause_text(a->bad.cause);
-	char where[400] = "";
-
-	s->since_ns = d->now_ns;
-	if (a->bad.failure != CORE_FAIL_TOO_MANY_BAD && a->bad.failure != CORE_FAIL_REPLACED)
-		ledger_name(d, a->bad.feed, a->bad.sample, where, sizeof(where));
-	switch (a->bad.failure) {
-	case CORE_FAIL_BAD_SAMPLE:
-		session_say_failed(d, s, EILSEQ, "BadSample", "%s: %s (%s); bad_samples.policy is fail", where,
-				   cause_name(a->bad.cause), text);
-		break;
-	case CORE_FAIL_NO_SUBSTITUTE:
-		session_say_failed(d, s, EILSEQ, "BadSample", "position %llu: its sample and eight substitutes "
-				   "are bad, the last one %s: %s (%s)", (unsigned long long)a->bad.position,
-				   where, cause_name(a->bad.cause), text);
-		break;
-	case CORE_FAIL_TOO_MANY_BAD:
-		session_say_failed(d, s, EILSEQ, "TooManyBadSamples", "%llu samples of epoch %llu of feed %s are "
-				   "bad, bad_samples.limit allows %llu: see the ledger or `ringfeed status`",
-				   (unsigned long long)a->bad.count, (unsigned long long)a->bad.epoch,
-				   f->config->name, (unsigned long long)a->bad.allowed);
-		break;
-	case CORE_FAIL_STORAGE:
-		session_say_failed(d, s, EIO, "StorageError", "%s: %s%s%s; bad_samples.transient is fail", where,
-				   cause_text(a->bad.cause), a->bad.error ? ": " : "",
-				   a->bad.error ? strerror(a->bad.error) : "");
-		break;
-	case CORE_FAIL_CHANGED:
-		session_say_failed(d, s, ESTALE, "ShardChanged", "%s: the shard is not the one that was indexed: "
-				   "start the daemon again to index it anew", where);
-		break;
-	case CORE_FAIL_REPLACED:
-		session_say_failed(d, s, ECANCELED, "Refused", "a newer restart of this group took its place");
-		break;
-	}
-	log_error("feeds", "%s: session of pid %d has failed%s%s", f->config->name, s->pid,
-		  *where ? " on " : "", where);
 }

@@ -11,7 +11,6 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "batch/machine.h"
-#include "serve/web.h"
 #include "worker/maker.h"
 
 #include <errno.h>
@@ -207,12 +206,34 @@ static int take_cpus(const struct config *config, struct reason *why)
 	return SERVE_E_REFUSED;
 }
 
+static int take_address(struct daemon *d, struct reason *why)
+{
+	const char *address = d->config->daemon.metrics;
+	int r = *address ? web_listen(address, &d->web, why) : 0;
+
+	return r == WEB_E_REFUSED ? SERVE_E_REFUSED : r;
+}
+
+static int open_web(struct daemon *d, struct reason *why)
+{
+	int fd, r;
+
+	if (!d->web)
+		return 0;
+	r = web_start(d->web, snapshot_take, d, &fd, why);
+	if (r)
+		return r == WEB_E_REFUSED ? SERVE_E_REFUSED : r;
+	log_info("metrics", "http://%s/ is the status page, http://%s/metrics is for Prometheus", web_address(d->web),
+		 web_address(d->web));
+	return daemon_watch(d, fd, EPOLLIN, WATCH_WEB, 0);
+}
+
 static int open_all(struct daemon *d, struct reason *why)
 {
 	int r = open_engine(d, why);
 
 	if (r == 0)
-		r = trend_init(&d->trend, d->n_feeds);
+		r = snapshot_open(d);
 	if (r == 0)
 		r = core_new(&d->planning.spec, &d->core);
 	if (r == 0)
@@ -222,7 +243,7 @@ static int open_all(struct daemon *d, struct reason *why)
 	if (r == 0)
 		r = ledger_open(d, why);
 	if (r == 0)
-		r = web_start(d, why);
+		r = open_web(d, why);
 	if (r == 0)
 		r = start_workers(d);
 	return r;
@@ -256,7 +277,7 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 		return fail(-errno);
 	r = listen_open(d, why); /* first: two daemons must not both index and plan */
 	if (r == 0)
-		r = web_listen(d, why);
+		r = take_address(d, why);
 	if (r == 0)
 		r = open_datasets(d, why);
 	if (r == 0)
@@ -310,7 +331,7 @@ void daemon_stop(struct daemon *d)
 		dataset_deinit(&d->datasets[i]);
 	}
 	planning_deinit(&d->planning);
-	trend_deinit(&d->trend);
+	snapshot_close(d);
 	reload_deinit(&d->reload);
 	free(d->feeds);
 	free(d->datasets);

@@ -60,7 +60,7 @@ static void note(struct daemon *d, struct helper *h, bool has_failed)
 		w->begun_ns = h->answered_ns;
 	w->ended_ns = h->answered_ns = d->now_ns;
 	w->has_failed = has_failed;
-	trace_work(d, w);
+	trace_work(&d->trace, w);
 	memmove(&h->hands[0], &h->hands[1], --h->n_hands * sizeof(h->hands[0]));
 }
 

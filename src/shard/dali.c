@@ -8,6 +8,7 @@
  * read to see that the file belongs to the shard. Anything else is a reason to scan.
  */
 #include "base/fault.h"
+#include "base/file.h"
 #include "shard/header.h"
 #include "shard/index.h"
 
@@ -59,8 +60,7 @@ static int read_file(const char *name, const struct stat *shard, char **ret, siz
 {
 	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
-	size_t n = 0;
-	ssize_t k = 1;
+	int64_t n;
 	char *bytes;
 
 	if (fd < 0)
@@ -74,19 +74,15 @@ static int read_file(const char *name, const struct stat *shard, char **ret, siz
 		return INDEX_E_STALE;
 	}
 	bytes = malloc((size_t)st.st_size + 1);
-	while (bytes && n < (size_t)st.st_size && k > 0) {
-		k = read(fd, bytes + n, (size_t)st.st_size - n);
-		if (k < 0 && errno == EINTR)
-			k = 1;
-		else if (k > 0)
-			n += (size_t)k;
-	}
+	n = bytes ? file_read(fd, bytes, (size_t)st.st_size) : 0;
 	close(fd);
 	if (!bytes)
 		return fail(-ENOMEM);
+	if (n < 0)
+		n = 0; /* an empty one fits no shard */
 	bytes[n] = '\0';
 	*ret = bytes;
-	*ret_n = n;
+	*ret_n = (size_t)n;
 	return 0;
 }
 

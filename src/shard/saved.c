@@ -7,6 +7,7 @@
 #include "shard/saved.h"
 
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "shard/index.h"
 
@@ -73,21 +74,6 @@ static int make_folders(const char *name)
 	return 0;
 }
 
-static int write_all(int fd, const char *bytes, size_t n)
-{
-	while (n > 0) {
-		ssize_t k = write(fd, bytes, n);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
-			return -errno;
-		bytes += k;
-		n -= (size_t)k;
-	}
-	return 0;
-}
-
 /* Makes the rename itself last; a folder that cannot be synced is no reason to fail. */
 static void sync_folder(const char *name)
 {
@@ -118,7 +104,7 @@ static int write_file(const char *name, const char *bytes, size_t n)
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, bytes, n);
+	r = file_write(fd, bytes, n);
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	close(fd);
@@ -167,23 +153,9 @@ static int open_saved(const char *name, struct stat *ret_st)
 	return fd;
 }
 
-/* Exactly n bytes; fewer are -ENODATA. */
-static int read_at(int fd, void *ret, size_t n, uint64_t offset)
+static bool has_read(int fd, void *ret, size_t n, uint64_t offset)
 {
-	char *at = ret;
-
-	while (n > 0) {
-		ssize_t k = pread(fd, at, n, (off_t)offset);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			return k < 0 ? -errno : -ENODATA;
-		at += k;
-		n -= (size_t)k;
-		offset += (uint64_t)k;
-	}
-	return 0;
+	return file_read_at(fd, ret, n, offset) == (int64_t)n;
 }
 
 /* What a caller wants out of one saved file: the whole index, or a key. */
@@ -203,14 +175,13 @@ static int read_index(int fd, const struct stat *own, const struct wanted *w)
 	char *bytes;
 	int r;
 
-	if (n < sizeof(h) || read_at(fd, &h, sizeof(h), 0) < 0 ||
+	if (n < sizeof(h) || !has_read(fd, &h, sizeof(h), 0) ||
 	    !saved_header_is_good(&h, n, w->st))
 		return INDEX_E_STALE;
 	bytes = malloc(n);
 	if (!bytes)
 		return fail(-ENOMEM);
-	r = read_at(fd, bytes, n, 0) < 0 ? INDEX_E_STALE :
-					   shard_index_decode(bytes, n, w->st, w->index);
+	r = has_read(fd, bytes, n, 0) ? shard_index_decode(bytes, n, w->st, w->index) : INDEX_E_STALE;
 	free(bytes);
 	return r;
 }
@@ -222,17 +193,17 @@ static int read_key(int fd, const struct stat *own, const struct wanted *w)
 	struct index_member first;
 	uint64_t members_at, text_at, n;
 
-	if ((uint64_t)own->st_size < sizeof(h) || read_at(fd, &h, sizeof(h), 0) < 0 ||
+	if ((uint64_t)own->st_size < sizeof(h) || !has_read(fd, &h, sizeof(h), 0) ||
 	    !saved_header_is_good(&h, (uint64_t)own->st_size, w->st) || w->sample >= h.n_samples ||
-	    read_at(fd, &s, sizeof(s), sizeof(h) + w->sample * sizeof(s)) < 0 || s.key >= h.n_text)
+	    !has_read(fd, &s, sizeof(s), sizeof(h) + w->sample * sizeof(s)) || s.key >= h.n_text)
 		return INDEX_E_STALE;
 	members_at = sizeof(h) + h.n_samples * sizeof(s);
 	text_at = members_at + h.n_members * sizeof(first) + h.n_frames * sizeof(struct shard_frame);
 	n = h.n_text - s.key;
 	if (n > w->n_key - 1)
 		n = w->n_key - 1;
-	if (s.first_member >= h.n_members || read_at(fd, w->key, n, text_at + s.key) < 0 ||
-	    read_at(fd, &first, sizeof(first), members_at + s.first_member * sizeof(first)) < 0)
+	if (s.first_member >= h.n_members || !has_read(fd, w->key, n, text_at + s.key) ||
+	    !has_read(fd, &first, sizeof(first), members_at + s.first_member * sizeof(first)))
 		return INDEX_E_STALE;
 	if (w->offset)
 		*w->offset = first.header_offset;

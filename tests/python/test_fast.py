@@ -16,20 +16,12 @@ import pytest
 from PIL import Image, ImageOps
 
 import pixels_reference as reference
-from make_rows import Field, Maker
+from make_rows import Field
 
 DATA = pathlib.Path(os.environ["RINGFEED_TEST_DATA"])
 SETS = {"imagenet-sample/*.JPEG": 4, "photos-progressive/**/*.jpg": 1, "photos-exif/**/*.jp*g": 1,
         "coco128-train/**/*.jpg": 2, "edge-jpeg/exif-orientation/*.jpg": 1}
 SEED, EPOCH = 3, 1
-
-
-@pytest.fixture(scope="module")
-def maker():
-    m = Maker(os.environ["RINGFEED_MAKE_ROWS"])
-    m.limits()
-    yield m
-    m.close()
 
 
 def orientation(image, exif):

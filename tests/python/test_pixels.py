@@ -44,14 +44,6 @@ EXPECTED = (
 )
 
 
-@pytest.fixture(scope="module")
-def maker():
-    m = Maker(os.environ["RINGFEED_MAKE_ROWS"])
-    m.limits()
-    yield m
-    m.close()
-
-
 def files(pattern):
     found = sorted(p for p in DATA.glob(pattern) if p.is_file())
     assert found, f"no test data for {pattern}"

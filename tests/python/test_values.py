@@ -17,7 +17,7 @@ import numpy
 import pytest
 
 import pixels_reference as reference
-from make_rows import NUMPY, Maker
+from make_rows import NUMPY
 
 warnings.simplefilter("ignore")
 DATA = pathlib.Path(os.environ["RINGFEED_TEST_DATA"])
@@ -25,14 +25,6 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 BFLOAT16_OVER = 255.5 * 2.0 ** 120  # half-way between the greatest and what would come next; floats below it stay
 PLAIN = (*INTEGERS, "bool", "float16", "float32", "float64")
-
-
-@pytest.fixture(scope="module")
-def maker():
-    m = Maker(os.environ["RINGFEED_MAKE_ROWS"])
-    m.limits()
-    yield m
-    m.close()
 
 
 def rounded(value, dtype):

@@ -4,21 +4,19 @@
  * What happened of late: counters noted once a second for the last ten, so that rates and what limits them
  * are those of now and not of the whole run. One loop thread owns it.
  */
-#ifndef SERVE_TREND_H
-#define SERVE_TREND_H
+#ifndef WATCH_TREND_H
+#define WATCH_TREND_H
 
-#include "core/core.h"
+#include "watch/snapshot.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-struct daemon;
 
 enum { TREND_NOTES = 11 };
 
 struct trend_counts {
 	uint64_t n_samples, n_batches;
-	uint64_t waits_ns[CORE_WAITS];
+	uint64_t waits_ns[SNAPSHOT_WAITS];
 };
 
 struct trend {
@@ -27,19 +25,13 @@ struct trend {
 	unsigned n, next;	    /* notes there are; where the next one goes */
 };
 
-/* Of one feed over the last seconds. */
-struct trend_view {
-	double seconds; /* looked at; 0: the daemon has just started */
-	double samples_per_second, batches_per_second;
-	char limit[300]; /* what sets the rate, in a sentence */
-};
-
 int trend_init(struct trend *t, unsigned n_feeds);
 void trend_deinit(struct trend *t);
-/* Notes the counters when a second has passed. */
-void trend_time(struct daemon *d);
-void trend_feed(struct daemon *d, unsigned feed, struct trend_view *ret);
-/* CPU time of the workers so far, the dead ones and the clean parent included. */
-uint64_t trend_workers_cpu(const struct daemon *d);
+/* A second has passed since the last note. */
+bool trend_is_due(const struct trend *t, uint64_t now_ns);
+/* Takes the time, the workers' CPU time, and the feeds' batches and lent. */
+void trend_note(struct trend *t, const struct snapshot *s);
+/* Fills in each feed's trend from what else the snapshot holds. */
+void trend_tell(const struct trend *t, struct snapshot *s);
 
 #endif

@@ -4,8 +4,8 @@
  * A text that grows up to a bound; what does not fit is left out and marked, so that nothing is sent cut
  * short. Threads: one.
  */
-#ifndef SERVE_TEXT_H
-#define SERVE_TEXT_H
+#ifndef WATCH_TEXT_H
+#define WATCH_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /* How long something took, counted in buckets of growing width. Threads: one. */
-#ifndef SERVE_LATENCY_H
-#define SERVE_LATENCY_H
+#ifndef WATCH_LATENCY_H
+#define WATCH_LATENCY_H
 
 #include <stdint.h>
 

@@ -6,16 +6,16 @@
  *
  * Threads: any; nothing here has state.
  */
-#ifndef SERVE_LIMIT_H
-#define SERVE_LIMIT_H
+#ifndef WATCH_LIMIT_H
+#define WATCH_LIMIT_H
 
-#include "core/core.h"
+#include "watch/snapshot.h"
 
 #include <stddef.h>
 
 struct limit_view {
 	const char *feed;
-	double waits[CORE_WAITS]; /* s that its trainers' next batches spent in each, over the time looked at */
+	double waits[SNAPSHOT_WAITS]; /* s that its trainers' next batches spent in each, over the time looked at */
 	double busy;		  /* share of that time that a worker was on a CPU, 0 … 1 */
 	unsigned n_workers, n_cpus;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /* Room doubles; control characters are never passed on. */
-#include "serve/text.h"
+#include "watch/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /* The longest wait names the stage; how busy the workers are tells a full CPU from a shared one. */
-#include "serve/limit.h"
+#include "watch/limit.h"
 
 #include <stdio.h>
 
@@ -9,9 +9,9 @@
 
 static unsigned longest(const struct limit_view *v)
 {
-	unsigned most = CORE_WAIT_DECODE;
+	unsigned most = SNAPSHOT_WAIT_DECODE;
 
-	for (unsigned i = 0; i < CORE_WAITS; i++)
+	for (unsigned i = 0; i < SNAPSHOT_WAITS; i++)
 		if (v->waits[i] > v->waits[most])
 			most = i;
 	return most;
@@ -33,13 +33,13 @@ static int decoding(const struct limit_view *v, char *text, size_t n_text)
 int limit_sentence(const struct limit_view *v, char *text, size_t n_text)
 {
 	switch (longest(v)) {
-	case CORE_WAIT_READ:
+	case SNAPSHOT_WAIT_READ:
 		return snprintf(text, n_text, "reading: workers wait for the storage; faster storage helps, or "
 				"source.reads: buffered where the set fits into memory and is read again and again");
-	case CORE_WAIT_SLOTS:
+	case SNAPSHOT_WAIT_SLOTS:
 		return snprintf(text, n_text, "slots: batches wait for memory; feeds.%s.slots or daemon.memory may grow",
 				v->feed);
-	case CORE_WAIT_TRAINER:
+	case SNAPSHOT_WAIT_TRAINER:
 		return snprintf(text, n_text, "the trainer: batches are full before they are asked for");
 	default:
 		return decoding(v, text, n_text);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /* The status page: one HTML document without scripts, from the JSON of `status`. Threads: any. */
-#ifndef SERVE_PAGE_H
-#define SERVE_PAGE_H
+#ifndef WATCH_PAGE_H
+#define WATCH_PAGE_H
 
 #include <jansson.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
-#include "serve/latency.h"
+#include "watch/latency.h"
 
 static const struct {
 	uint64_t ns;

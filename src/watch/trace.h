@@ -4,10 +4,8 @@
  * The last batches, tasks and reads with their times: two rings of fixed records, written on the way and put
  * into words only when somebody asks. One loop thread owns it.
  */
-#ifndef SERVE_TRACE_H
-#define SERVE_TRACE_H
-
-#include "core/core.h"
+#ifndef WATCH_TRACE_H
+#define WATCH_TRACE_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -42,18 +40,20 @@ struct trace {
 	uint64_t n_of_kind[2];
 };
 
-struct daemon;
+struct snapshot;
 
-void trace_lent(struct daemon *d, const struct core_action *a);
-void trace_released(struct daemon *d, uint64_t lease);
+void trace_lent(struct trace *t, const struct trace_batch *b);
+void trace_released(struct trace *t, uint64_t now_ns, uint64_t lease);
 /* What the stream still held is its no more. */
-void trace_gone(struct daemon *d, uint32_t stream);
-void trace_work(struct daemon *d, const struct trace_work *w);
+void trace_gone(struct trace *t, uint64_t now_ns, uint32_t stream);
+void trace_work(struct trace *t, const struct trace_work *w);
 
 /*
  * A piece of Chrome's trace-event JSON, from the cursor on (0 first), of at most room bytes; *ret_next is
- * where the next one begins, 0 after the last.
+ * where the next one begins, 0 after the last. Of the snapshot it takes the version, both times, the number of workers,
+ * and names and slots of the feeds.
  */
-size_t trace_text(struct daemon *d, uint64_t cursor, char *text, size_t room, uint64_t *ret_next);
+size_t trace_text(const struct trace *t, const struct snapshot *s, uint64_t cursor, char *text, size_t room,
+		  uint64_t *ret_next);
 
 #endif

@@ -4,9 +4,9 @@
  * Plain HTML that renews itself every two seconds. Every string of the status goes through text_add_html:
  * names of groups, keys and shards are whatever somebody chose.
  */
-#include "serve/page.h"
+#include "watch/page.h"
 
-#include "serve/text.h"
+#include "watch/text.h"
 
 #include <string.h>
 

@@ -8,15 +8,14 @@
  * A page is made at most ten times a second, whoever asks and however often; those who ask meanwhile get the
  * same one.
  */
-#include "serve/web.h"
+#include "watch/web.h"
 
 #include "base/fault.h"
-#include "base/log.h"
-#include "serve/daemon.h"
-#include "serve/metrics.h"
-#include "serve/page.h"
-#include "serve/status.h"
-#include "serve/text.h"
+#include "watch/metrics.h"
+#include "watch/page.h"
+#include "watch/snapshot.h"
+#include "watch/status.h"
+#include "watch/text.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -27,7 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -57,7 +55,9 @@ struct web {
 	struct functions mhd;
 	void *library;
 	struct MHD_Daemon *server;
-	struct daemon *daemon;
+	const struct snapshot *(*look)(void *context);
+	void *context;
+	uint64_t now_ns;
 	int fd; /* the listening socket until the server owns it, else -1 */
 	struct made pages[PAGE_COUNT];
 	char address[160]; /* as it can be opened */
@@ -101,53 +101,52 @@ static unsigned port_of(int fd)
 					      : ((struct sockaddr_in *)&at)->sin_port);
 }
 
-int web_listen(struct daemon *d, struct reason *why)
+int web_listen(const char *address, struct web **ret, struct reason *why)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-	const char *address = d->config->daemon.metrics, *port;
 	struct addrinfo *found;
+	const char *port;
+	struct web *w;
 	char host[128];
 	int r, fd;
 
-	if (!*address)
-		return 0;
 	split(address, host, sizeof(host), &port);
 	r = getaddrinfo(host, port, &hints, &found);
 	if (r) {
 		reason_set(why, "daemon.metrics: %s: %s", address, gai_strerror(r));
-		return SERVE_E_REFUSED;
+		return WEB_E_REFUSED;
 	}
 	fd = bind_to(found);
 	freeaddrinfo(found);
 	if (fd < 0) {
 		reason_set(why, "daemon.metrics: %s cannot be listened at: %s%s", address, strerror(-fd),
 			   fd == -EADDRINUSE ? "; choose another port, or end who has this one" : "");
-		return SERVE_E_REFUSED;
+		return WEB_E_REFUSED;
 	}
-	d->web = calloc(1, sizeof(*d->web));
-	if (!d->web) {
+	w = calloc(1, sizeof(*w));
+	if (!w) {
 		close(fd);
 		return fail(-ENOMEM);
 	}
-	d->web->daemon = d;
-	d->web->fd = fd;
-	snprintf(d->web->address, sizeof(d->web->address), "%.*s:%u", (int)(port - 1 - address), address, port_of(fd));
+	w->fd = fd;
+	snprintf(w->address, sizeof(w->address), "%.*s:%u", (int)(port - 1 - address), address, port_of(fd));
+	*ret = w;
 	return 0;
 }
 
 /* ---- pages ---- */
 
-static void write_json(struct daemon *d, struct text *to)
+static void write_json(const struct snapshot *s, struct text *to)
 {
-	char *json = status_json(d);
+	char *json = status_json(s);
 
 	text_add(to, "%s\n", json ? json : "{}");
 	free(json);
 }
 
-static void write_page(struct daemon *d, struct text *to)
+static void write_page(const struct snapshot *s, struct text *to)
 {
-	json_t *status = status_tree(d);
+	json_t *status = status_tree(s);
 
 	page_write(status, to);
 	json_decref(status);
@@ -155,7 +154,7 @@ static void write_page(struct daemon *d, struct text *to)
 
 static const struct {
 	const char *path, *type;
-	void (*write)(struct daemon *d, struct text *to);
+	void (*write)(const struct snapshot *s, struct text *to);
 } pages[PAGE_COUNT] = {
 	[PAGE_STATUS] = {"/", "text/html; charset=utf-8", write_page},
 	[PAGE_METRICS] = {"/metrics", "text/plain; version=0.0.4; charset=utf-8", metrics_write},
@@ -184,9 +183,9 @@ static struct MHD_Response *page_now(struct web *w, enum page page)
 	struct text text = {.most = WEB_PAGE_MAX};
 	struct MHD_Response *r;
 
-	if (m->response && w->daemon->now_ns - m->made_ns < FRESH_NS)
+	if (m->response && w->now_ns - m->made_ns < FRESH_NS)
 		return m->response;
-	pages[page].write(w->daemon, &text);
+	pages[page].write(w->look(w->context), &text);
 	if (text.is_cut || !text.bytes) {
 		free(text.bytes);
 		return NULL;
@@ -199,7 +198,7 @@ static struct MHD_Response *page_now(struct web *w, enum page page)
 	if (m->response)
 		w->mhd.destroy_response(m->response);
 	m->response = r;
-	m->made_ns = w->daemon->now_ns;
+	m->made_ns = w->now_ns;
 	return r;
 }
 
@@ -251,20 +250,19 @@ static int load(struct web *w, struct reason *why)
 #undef F
 	reason_set(why, "daemon.metrics needs %s, which cannot be loaded (%s): install libmicrohttpd12, or leave the key "
 		   "out", LIBRARY, dlerror());
-	return SERVE_E_REFUSED;
+	return WEB_E_REFUSED;
 }
 
-int web_start(struct daemon *d, struct reason *why)
+int web_start(struct web *w, const struct snapshot *(*look)(void *context), void *context, int *ret_fd,
+	      struct reason *why)
 {
-	struct web *w = d->web;
 	const union MHD_DaemonInfo *info;
-	int r;
+	int r = load(w, why);
 
-	if (!w)
-		return 0;
-	r = load(w, why);
 	if (r)
 		return r;
+	w->look = look;
+	w->context = context;
 	w->server = w->mhd.start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, answer, w, MHD_OPTION_LISTEN_SOCKET, w->fd,
 					MHD_OPTION_CONNECTION_LIMIT, (unsigned)WEB_CONNECTIONS,
 					MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)WEB_CONNECTION_MAX,
@@ -275,14 +273,21 @@ int web_start(struct daemon *d, struct reason *why)
 	info = w->mhd.get_daemon_info(w->server, MHD_DAEMON_INFO_EPOLL_FD);
 	if (!info)
 		return fail(-EINVAL);
-	log_info("metrics", "http://%s/ is the status page, http://%s/metrics is for Prometheus", w->address, w->address);
-	return daemon_watch(d, info->epoll_fd, EPOLLIN, WATCH_WEB, 0);
+	*ret_fd = info->epoll_fd;
+	return 0;
 }
 
-void web_run(struct daemon *d)
+const char *web_address(const struct web *w)
 {
-	if (d->web && d->web->server)
-		d->web->mhd.run(d->web->server);
+	return w->address;
+}
+
+void web_run(struct web *w, uint64_t now_ns)
+{
+	if (!w || !w->server)
+		return;
+	w->now_ns = now_ns;
+	w->mhd.run(w->server);
 }
 
 struct web *web_free(struct web *w)
