@@ -112,6 +112,21 @@ static const char *state_name(const struct core_stream_view *v)
 	return v->is_detached || v->has_hung_up || v->has_exited ? "leaving" : "attached";
 }
 
+/* Of each source of a mix: passes over it that are behind, the present one by its share. */
+static json_t *passes_json(const struct served_feed *f, const struct core_stream_view *v)
+{
+	const struct order_shards shards = dataset_shards(f->dataset);
+	json_t *list = json_array();
+
+	for (size_t x = 0; x < f->order.mix->n_sources; x++) {
+		struct order_progress at;
+
+		order_progress(&f->order, &shards, x, v->epoch, v->position, &at);
+		json_array_append_new(list, json_real((double)at.pass + (double)at.n_behind / (double)at.n_all));
+	}
+	return list;
+}
+
 static json_t *rank_json(const struct daemon *d, uint32_t stream, const struct core_stream_view *v,
 			 uint64_t most_steps)
 {
@@ -125,6 +140,8 @@ static json_t *rank_json(const struct daemon *d, uint32_t stream, const struct c
 	put(r, "epoch", v->epoch);
 	put(r, "step", v->step);
 	put(r, "batches_in_epoch", v->n_batches);
+	if (d->feeds[v->feed].order.mix)
+		json_object_set_new(r, "passes", passes_json(&d->feeds[v->feed], v));
 	put(r, "lag", most_steps > steps ? most_steps - steps : 0);
 	put(r, "batches", s->n_batches);
 	put(r, "slots", v->n_slots);
@@ -214,6 +231,15 @@ static void put_delivered(json_t *to, struct daemon *d, unsigned feed, const str
 	put_text(to, "limit", trend.limit);
 }
 
+static json_t *shares_json(const struct order_mix *mix)
+{
+	json_t *list = json_array();
+
+	for (size_t x = 0; x < mix->n_sources; x++)
+		json_array_append_new(list, json_integer(mix->shares[x]));
+	return list;
+}
+
 static json_t *feed_json(struct daemon *d, unsigned feed)
 {
 	const struct served_feed *f = &d->feeds[feed];
@@ -224,6 +250,9 @@ static json_t *feed_json(struct daemon *d, unsigned feed)
 	json_object_set_new(j, "name", json_string(f->config->name));
 	put(j, "samples", f->dataset->samples.n_samples);
 	put(j, "shards", f->dataset->samples.n_shards);
+	put(j, "positions", f->n_positions);
+	if (f->order.mix)
+		json_object_set_new(j, "shares", shares_json(f->order.mix));
 	put_slots(j, &v.slots);
 	put(j, "slot_bytes", f->layout.n_bytes);
 	put_delivered(j, d, feed, &v);
