@@ -60,6 +60,49 @@ static void check_order(struct report *r, const struct node *n, struct config_fe
 	f->parts = 1;
 }
 
+/* What belongs to a list of sources alone. */
+static void check_mix(struct report *r, const struct node *n, const struct config_feed *f)
+{
+	static const char *const keys_of_mix[] = {"source.weight", "order.until"};
+
+	for (unsigned i = 0; i < 2 && !f->is_mix; i++)
+		if (has(n, keys_of_mix[i]))
+			fault_at(r, n, keys_of_mix[i], "goes with a list of sources alone; accepted: without it, or source "
+				 "as a list of mappings, each with weight");
+}
+
+void check_weights(struct report *r, const struct node *n, const struct config_feed *f, bool is_good)
+{
+	double weights[SHARES_ALL], sum = 0;
+	uint32_t shares[SHARES_ALL];
+	const struct node *c = n->first;
+
+	for (size_t i = 0; i < f->n_inputs; i++, c = c->next) {
+		size_t before = report_enter_index(r, i);
+
+		weights[i] = f->inputs[i].weight;
+		sum += weights[i];
+		if (c->kind == NODE_MAP && !has(c, "weight")) {
+			fault_at(r, c, "weight", "is missing: every source of a list needs one; accepted: %s",
+				 key_accepted(key_find(SCOPE_SOURCE, "weight")).text);
+			is_good = false;
+		}
+		report_leave(r, before);
+	}
+	if (!is_good)
+		return;
+	shares_make(weights, f->n_inputs, shares);
+	c = n->first;
+	for (size_t i = 0; i < f->n_inputs; i++, c = c->next) {
+		size_t before = report_enter_index(r, i);
+
+		if (shares[i] == 0)
+			fault_at(r, c, "weight", "%g of %g together is too little: of every %d samples none would be its "
+				 "own; accepted: more weight, or no such source", weights[i], sum, SHARES_ALL);
+		report_leave(r, before);
+	}
+}
+
 static void check_batch(struct report *r, const struct node *n, const struct config_feed *f)
 {
 	const struct node *batch = read_find(n, "batch");
@@ -86,6 +129,7 @@ static void check_batch(struct report *r, const struct node *n, const struct con
 void check_feed(struct report *r, const struct node *n, struct config_feed *f)
 {
 	check_order(r, n, f);
+	check_mix(r, n, f);
 	check_batch(r, n, f);
 }
 

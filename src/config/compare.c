@@ -22,7 +22,7 @@ static bool is_same_text(const char *a, const char *b)
 	return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-static bool is_same_patterns(const struct config_feed *a, const struct config_feed *b)
+static bool is_same_patterns(const struct config_input *a, const struct config_input *b)
 {
 	if (a->n_patterns != b->n_patterns)
 		return false;
@@ -110,11 +110,28 @@ static const struct field *find_field(const struct pipeline *p, const char *name
 	return NULL;
 }
 
+static void compare_sources(const struct compare *c, const struct config_feed *a, const struct config_feed *b)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "feeds.%s.source", a->name);
+	if (a->n_inputs != b->n_inputs || a->is_mix != b->is_mix) {
+		c->tell(c->context, path, false);
+		return;
+	}
+	for (size_t i = 0; i < a->n_inputs; i++) {
+		if (a->is_mix)
+			snprintf(path, sizeof(path), "feeds.%s.source.%zu", a->name, i);
+		compare_scope(c, SCOPE_SOURCE, path, &a->inputs[i], &b->inputs[i]);
+	}
+}
+
 static void compare_feed(const struct compare *c, const struct config_feed *a, const struct config_feed *b)
 {
 	char path[200];
 
 	snprintf(path, sizeof(path), "feeds.%s", a->name);
+	compare_sources(c, a, b);
 	compare_scope(c, SCOPE_FEED, path, a, b);
 	for (unsigned i = 0; i < a->pipeline.n_fields; i++) {
 		const struct field *field = &a->pipeline.fields[i], *other = find_field(&b->pipeline, field->name);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/pipeline.h"
 #include "base/reason.h"
+#include "base/shares.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +26,7 @@ enum {
 enum config_format { CONFIG_FORMAT_WEBDATASET };
 enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_THREADS };
 enum config_shuffle { CONFIG_SHUFFLE_NONE, CONFIG_SHUFFLE_BLOCK, CONFIG_SHUFFLE_FULL };
+enum config_until { CONFIG_UNTIL_FIRST, CONFIG_UNTIL_ALL };
 enum config_last { CONFIG_LAST_DROP, CONFIG_LAST_PAD, CONFIG_LAST_SHORT };
 enum config_bad { CONFIG_BAD_FAIL, CONFIG_BAD_SUBSTITUTE, CONFIG_BAD_MASK };
 enum config_transient { CONFIG_TRANSIENT_FAIL, CONFIG_TRANSIENT_AS_BAD };
@@ -45,14 +47,23 @@ struct config_daemon {
 	uint64_t cpus[CPUS_MAX / 64]; /* a bit each; none: those that the daemon was started on */
 };
 
-struct config_feed {
-	char name[FIELD_NAME_MAX];
+/* One source of a feed. */
+struct config_input {
 	enum config_format format;
-	char **patterns; /* source.shards, ${NAME} expanded */
+	char **patterns; /* shards, ${NAME} expanded */
 	size_t n_patterns;
 	bool is_direct; /* reads: direct */
+	double weight;	/* in a mix */
+};
+
+struct config_feed {
+	char name[FIELD_NAME_MAX];
+	struct config_input *inputs;
+	size_t n_inputs; /* 1 to SHARES_ALL */
+	bool is_mix;	 /* source is a list, be it of one */
 	enum config_shuffle shuffle;
 	uint64_t seed, window, parts; /* window 0 and parts 1 unless block */
+	enum config_until until;      /* of a mix */
 	uint64_t batch_size;   /* per rank; 0 when global is set */
 	uint64_t batch_global; /* for all ranks; 0 when size is set */
 	uint64_t batch_ranks;  /* least number of ranks with global */

@@ -16,6 +16,7 @@ const char key_required[] = "(required)", key_either[] = "(either)";
 #define UNSET NULL
 #define STRUCT_DAEMON struct config_daemon
 #define STRUCT_FEED struct config_feed
+#define STRUCT_SOURCE struct config_input
 #define STRUCT_FIELD struct field
 #define WIDTH(type, member) sizeof(((type *)0)->member)
 
@@ -198,6 +199,8 @@ static const char *type_noun(const struct key *k)
 	case KEY_MAP:
 	case KEY_NAMED_MAPS:
 		return "a mapping";
+	case KEY_SOURCES:
+		return "a mapping, or a list of mappings";
 	case KEY_STEPS:
 		return "a list of transforms";
 	case KEY_COUNT:
@@ -309,6 +312,7 @@ static void say_elsewhere(const struct key *k, struct key_text *ret)
 		[SCOPE_ROOT] = "",
 		[SCOPE_DAEMON] = "daemon.",
 		[SCOPE_FEED] = "feeds.NAME.",
+		[SCOPE_SOURCE] = "feeds.NAME.source.",
 		[SCOPE_FIELD] = "feeds.NAME.fields.NAME.",
 	};
 

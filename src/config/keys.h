@@ -18,6 +18,7 @@ enum key_scope {
 	SCOPE_ROOT,
 	SCOPE_DAEMON,
 	SCOPE_FEED,
+	SCOPE_SOURCE,
 	SCOPE_FIELD,
 	SCOPE_STEP, /* + enum step_kind */
 	SCOPE_COUNT = SCOPE_STEP + STEP_COUNT,
@@ -26,6 +27,7 @@ enum key_scope {
 enum key_type {
 	KEY_MAP,	/* holds other keys of its scope, or is a scope of its own */
 	KEY_NAMED_MAPS, /* a map from names to scopes */
+	KEY_SOURCES,	/* a scope of its own, or a list of them */
 	KEY_STEPS,	/* a list of transforms */
 	KEY_COUNT,	/* a whole number; the word in accepts means 0 */
 	KEY_SIZE,	/* bytes, with a unit */

@@ -118,14 +118,21 @@ int config_read(const struct config_source *source, struct config **ret, struct 
 	return 0;
 }
 
+static void free_input(struct config_input *input)
+{
+	for (size_t i = 0; i < input->n_patterns; i++)
+		free(input->patterns[i]);
+	free(input->patterns);
+}
+
 struct config *config_free(struct config *c)
 {
 	if (!c)
 		return NULL;
 	for (size_t i = 0; i < c->n_feeds; i++) {
-		for (size_t j = 0; j < c->feeds[i].n_patterns; j++)
-			free(c->feeds[i].patterns[j]);
-		free(c->feeds[i].patterns);
+		for (size_t j = 0; j < c->feeds[i].n_inputs; j++)
+			free_input(&c->feeds[i].inputs[j]);
+		free(c->feeds[i].inputs);
 		for (unsigned j = 0; j < c->feeds[i].pipeline.n_fields; j++)
 			classes_free(c->feeds[i].pipeline.fields[j].classes);
 	}

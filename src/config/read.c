@@ -295,6 +295,50 @@ static void read_fields(struct reader *rd, const struct node *feed_node, struct 
 	report_leave(&rd->report, before);
 }
 
+/* One source: the whole node, or item i of a list. */
+static void read_source(struct reader *rd, const struct node *n, const struct place *at, struct config_feed *feed)
+{
+	if (!n || is_map(&rd->report, n, SCOPE_SOURCE))
+		read_scope(rd, SCOPE_SOURCE, n, at, &feed->inputs[feed->n_inputs]);
+	feed->n_inputs++;
+}
+
+static void read_source_list(struct reader *rd, const struct node *list, struct config_feed *feed)
+{
+	size_t i = 0, faults_before = n_faults(rd);
+
+	for (const struct node *c = list->first; c; c = c->next, i++) {
+		size_t before = report_enter_index(&rd->report, i);
+
+		read_source(rd, c, &c->place, feed);
+		report_leave(&rd->report, before);
+	}
+	check_weights(&rd->report, list, feed, n_faults(rd) == faults_before);
+}
+
+static void read_sources(struct reader *rd, const struct node *feed_node, struct config_feed *feed)
+{
+	const struct node *source = read_find(feed_node, "source");
+	size_t before = report_enter(&rd->report, "source"), n = 1;
+
+	feed->is_mix = source && source->kind == NODE_LIST;
+	if (feed->is_mix)
+		n = source->n_children;
+	if (source && source->kind == NODE_SCALAR)
+		report_fault(&rd->report, &source->place, "%s is wrong; accepted: a mapping with the keys %s, or a list of "
+			     "such mappings", quote_node(source).text, key_names(SCOPE_SOURCE, "").text);
+	else if (n == 0 || n > SHARES_ALL)
+		report_fault(&rd->report, &source->place, "a list of %zu is wrong; accepted: 1 to %d sources", n,
+			     SHARES_ALL);
+	else if (!(feed->inputs = calloc(n, sizeof(*feed->inputs))))
+		rd->report.r = fail(-ENOMEM);
+	else if (feed->is_mix)
+		read_source_list(rd, source, feed);
+	else
+		read_source(rd, source, source ? &source->place : &feed_node->place, feed);
+	report_leave(&rd->report, before);
+}
+
 static void read_feed(struct reader *rd, const struct node *n, struct config_feed *feed)
 {
 	if (!is_feed_name(&rd->report, n))
@@ -303,6 +347,7 @@ static void read_feed(struct reader *rd, const struct node *n, struct config_fee
 	if (!is_map(&rd->report, n, SCOPE_FEED))
 		return;
 	read_scope(rd, SCOPE_FEED, n, &n->place, feed);
+	read_sources(rd, n, feed);
 	read_fields(rd, n, feed);
 	check_feed(&rd->report, n, feed);
 }

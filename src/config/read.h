@@ -33,6 +33,8 @@ const struct node *read_find(const struct node *n, const char *path);
 
 /* check.c: n is the node of the daemon (or NULL), feed or field; the report's path names it. */
 void check_daemon(struct report *r, const struct node *n, const struct config_daemon *d);
+/* n: the list of sources, read without a fault or not: each has its weight, and it is enough for a share. */
+void check_weights(struct report *r, const struct node *n, const struct config_feed *f, bool is_good);
 /* Takes window and parts away where the shuffle has none. */
 void check_feed(struct report *r, const struct node *n, struct config_feed *f);
 /* Only for fields read without a fault: works out dtype (auto is DTYPE_COUNT until then), n_dims, dims. */

@@ -92,6 +92,8 @@ static void put_group(FILE *file, const struct key *k, unsigned indent)
 	} else if (k->scope == SCOPE_ROOT) {
 		fprintf(file, "%*strain:\n", (int)indent + INDENT, "");
 		put_scope(file, SCOPE_FEED, indent + 2 * INDENT);
+	} else if (k->type == KEY_SOURCES) {
+		put_scope(file, SCOPE_SOURCE, indent + INDENT);
 	} else if (k->type == KEY_NAMED_MAPS) {
 		fprintf(file, "%*simage:\n", (int)indent + INDENT, "");
 		put_scope(file, SCOPE_FIELD, indent + 2 * INDENT);

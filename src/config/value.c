@@ -424,7 +424,7 @@ static void read_one_path(struct report *r, const struct key *k, const struct no
 }
 
 static void read_paths(struct report *r, const struct key *k, const struct node *n,
-		       struct config_feed *feed, char *const *environment)
+		       struct config_input *input, char *const *environment)
 {
 	size_t n_paths = n->kind == NODE_LIST ? n->n_children : 1, i = 0;
 
@@ -432,20 +432,20 @@ static void read_paths(struct report *r, const struct key *k, const struct node 
 		report_fault(r, &n->place, "an empty list is wrong; accepted: %s", key_accepted(k).text);
 		return;
 	}
-	feed->patterns = calloc(n_paths, sizeof(*feed->patterns));
-	if (!feed->patterns) {
+	input->patterns = calloc(n_paths, sizeof(*input->patterns));
+	if (!input->patterns) {
 		r->r = fail(-ENOMEM);
 		return;
 	}
 	if (n->kind != NODE_LIST) {
-		feed->patterns[0] = read_path(r, k, n, environment);
-		feed->n_patterns = 1;
+		input->patterns[0] = read_path(r, k, n, environment);
+		input->n_patterns = 1;
 		return;
 	}
 	for (const struct node *c = n->first; c; c = c->next, i++) {
 		size_t before = report_enter_index(r, i);
 
-		feed->patterns[feed->n_patterns++] = read_path(r, k, c, environment);
+		input->patterns[input->n_patterns++] = read_path(r, k, c, environment);
 		report_leave(r, before);
 	}
 }
@@ -642,6 +642,7 @@ void value_read(struct report *r, const struct key *k, const struct node *n, voi
 		break;
 	case KEY_MAP:
 	case KEY_NAMED_MAPS:
+	case KEY_SOURCES:
 	case KEY_STEPS:
 		assert(!"read.c reads these");
 	}

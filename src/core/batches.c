@@ -16,7 +16,7 @@ void cursor_set(struct core *c, uint32_t stream, struct cursor *cur, uint64_t ep
 	const struct group *g = &c->groups[s->group];
 
 	*cur = (struct cursor){.epoch = epoch};
-	cur->pass.n_samples = feed->samples->n_samples;
+	cur->pass.n_samples = feed->n_positions;
 	cur->pass.start = position;
 	cur->pass.world = g->world;
 	cur->pass.batch = s->batch ? s->batch : feed->batch_size ? feed->batch_size : feed->batch_global / g->world;
@@ -106,6 +106,7 @@ static void open_batch(struct core *c, uint32_t stream, uint32_t slot)
 	to->epoch = cur->epoch;
 	/* From the position, not from the pass: a resumed one goes on counting. */
 	to->step = cur->pass.start / (cur->pass.batch * cur->pass.world) + cur->step;
+	to->position = cur->pass.start + cur->step * cur->pass.batch * cur->pass.world;
 	to->n_rows = n;
 	to->n_filled = to->n_tasked = to->n_padded = 0;
 	to->staged = list_empty();
@@ -137,7 +138,7 @@ static bool is_over_limit(struct core *c, uint32_t stream, uint64_t bad_here, st
 {
 	const struct stream *s = &c->streams[stream];
 	const struct core_feed *feed = &c->feeds[s->feed].feed;
-	double share = feed->bad_limit * (double)feed->samples->n_samples;
+	double share = feed->bad_limit * (double)feed->n_positions;
 	uint64_t allowed = share < 1 ? 1 : (uint64_t)share, n = bad_here;
 
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {

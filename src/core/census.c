@@ -26,6 +26,8 @@ void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_
 	ret->n_slots = s->n_slots;
 	ret->epoch = s->lend_epoch;
 	ret->step = s->batches.head != NONE ? c->slots[s->batches.head].step : s->open.step;
+	ret->position = s->batches.head != NONE ? c->slots[s->batches.head].position
+			: s->open.pass.start + s->open.step * s->open.pass.batch * s->open.pass.world;
 	ret->n_batches = pass_n_batches(&s->open.pass);
 	ret->n_lent = s->n_lent;
 	ret->n_due = s->n_due;

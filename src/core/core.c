@@ -119,8 +119,11 @@ size_t core_bytes(const struct core_spec *spec)
 	n += z.requests * sizeof(struct request) + z.words * 8;
 	n += z.fills * sizeof(struct fill) + z.units * sizeof(uint32_t);
 	n += CANDIDATES_MAX * sizeof(struct candidate) + ACTIONS_ROOM * sizeof(struct core_action);
-	for (unsigned i = 0; i < spec->n_feeds; i++)
-		n += EPOCHS_KEPT * order_bytes(&spec->feeds[i].order, spec->feeds[i].samples->n_shards);
+	for (unsigned i = 0; i < spec->n_feeds; i++) {
+		const struct order_shards shards = {spec->feeds[i].samples->starts, spec->feeds[i].samples->n_shards};
+
+		n += EPOCHS_KEPT * order_bytes(&spec->feeds[i].order, &shards);
+	}
 	return n;
 }
 

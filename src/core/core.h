@@ -43,7 +43,8 @@ enum core_wait { CORE_WAIT_READ, CORE_WAIT_DECODE, CORE_WAIT_SLOTS, CORE_WAIT_TR
 struct core_feed {
 	const char *name;
 	const struct samples *samples; /* borrowed for the core's life */
-	struct order_spec order;
+	struct order_spec order; /* what it borrows, too */
+	uint64_t n_positions; /* of an epoch, by order_length */
 	uint64_t batch_size, batch_global; /* one of them is 0 */
 	enum last last;
 	enum core_policy policy;
@@ -216,6 +217,7 @@ struct core_stream_view {
 	const char *group; /* "" for a group of its own */
 	uint32_t group_number;
 	uint64_t epoch, step; /* of the next batch to lend */
+	uint64_t position;    /* where that global batch begins */
 	uint64_t n_batches;   /* of the pass it is in */
 	uint64_t n_lent, n_held;
 	uint64_t n_due, n_good, n_bad, n_padded; /* positions lent so far: due = good + bad */

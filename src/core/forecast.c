@@ -82,7 +82,7 @@ static uint64_t run_round(struct forecasting *f, uint64_t t, struct core_forecas
 
 	f->n = 0;
 	f->round++;
-	while (t < f->samples->n_samples && left && f->n + f->samples->n_fields <= CANDIDATES_MAX) {
+	while (t < f->order.n_samples && left && f->n + f->samples->n_fields <= CANDIDATES_MAX) {
 		const uint64_t n = add_sample(f, order_sample(&f->order, t++), ret);
 
 		left -= n < left ? n : left;
@@ -94,7 +94,7 @@ static uint64_t run_round(struct forecasting *f, uint64_t t, struct core_forecas
 
 static void run(struct forecasting *f, uint64_t n_most, struct core_forecast *ret)
 {
-	const uint64_t n = f->samples->n_samples;
+	const uint64_t n = f->order.n_samples;
 
 	*ret = (struct core_forecast){.is_exact = n <= n_most};
 	if (ret->is_exact)

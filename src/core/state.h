@@ -103,6 +103,7 @@ struct fill {
 
 struct slot {
 	uint64_t lease, epoch, step;
+	uint64_t position; /* where its global batch begins */
 	uint64_t epoch_after, position_after;
 	uint64_t opened_ns, staged_ns, ready_ns; /* staged: the last of its rows so far */
 	uint32_t causes[CAUSE_COUNT];

@@ -70,7 +70,7 @@ static uint32_t slots_for(const struct core *c, uint32_t feed, uint32_t group)
 static int refuse_batch(const struct core_feed *feed, uint32_t world, uint64_t each, const char *cure,
 			struct reason *why)
 {
-	const struct pass pass = {.n_samples = feed->samples->n_samples, .world = world, .last = feed->last,
+	const struct pass pass = {.n_samples = feed->n_positions, .world = world, .last = feed->last,
 				  .batch = each};
 
 	if (each > feed->n_rows) {

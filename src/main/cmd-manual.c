@@ -172,6 +172,8 @@ static void page_of_config(void)
 	put_scope("daemon.", SCOPE_DAEMON);
 	puts(".Sh FEEDS");
 	put_scope("feeds.NAME.", SCOPE_FEED);
+	puts(".Sh SOURCES OF A FEED");
+	put_scope("feeds.NAME.source.", SCOPE_SOURCE);
 	puts(".Sh FIELDS OF A FEED");
 	put_scope("feeds.NAME.fields.NAME.", SCOPE_FIELD);
 	puts(".Sh TRANSFORMS");
@@ -191,7 +193,12 @@ static void page_of_config(void)
 		     "        transform:\n"
 		     "          - random_resized_crop: {size: 224}\n"
 		     "          - random_horizontal_flip\n"
-		     "      label: {from: cls, decode: integer}\n");
+		     "      label: {from: cls, decode: integer}\n\n"
+		     "Two sources in one feed, three samples of the first for one of the second:\n\n"
+		     "    source:\n"
+		     "      - {format: webdataset, shards: \"/data/web-*.tar\", weight: 3}\n"
+		     "      - {format: webdataset, shards: \"/data/own-*.tar\", weight: 1}\n"
+		     "    order: {until: all}\n");
 	puts(".Sh SEE ALSO\n.Xr ringfeed 1");
 }
 

@@ -24,6 +24,7 @@ struct listing {
 struct row {
 	uint64_t position, sample, in_shard;
 	uint32_t shard;
+	int source; /* -1: not a mix */
 	char key[TAR_NAME_MAX];
 	char draws[DRAWN_MAX];
 };
@@ -47,6 +48,8 @@ static void print_json(const struct row *row, bool has_draws)
 		j = json_pack("{s:I, s:i, s:I, s:I, s:n}", "position", (json_int_t)row->position, "shard",
 			      (int)row->shard, "sample", (json_int_t)row->in_shard, "index",
 			      (json_int_t)row->sample, "key");
+	if (row->source >= 0)
+		json_object_set_new(j, "source", json_integer(row->source));
 	if (has_draws)
 		json_object_set_new(j, "draws", drawn_json(row->draws));
 	json_dumpf(j, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
@@ -57,19 +60,20 @@ static void print_json(const struct row *row, bool has_draws)
 static int list(struct listing *l)
 {
 	const struct samples *samples = &l->dataset->samples;
-	const struct order_shards shards = {samples->starts, samples->n_shards};
-	uint64_t n = l->options->first && l->options->first < samples->n_samples ? l->options->first
-										 : samples->n_samples;
+	const struct order_shards shards = dataset_shards(l->dataset);
+	const uint64_t n_all = dataset_length(l->feed, l->dataset);
+	const uint64_t n = l->options->first && l->options->first < n_all ? l->options->first : n_all;
 	struct order_spec spec;
 	struct order order;
 	struct row row;
 
-	dataset_order(l->feed, &spec);
+	dataset_order(l->feed, l->dataset, &spec);
 	if (order_init(&order, &spec, &shards, l->options->epoch) < 0)
 		return STATUS_FAILED;
 	for (row.position = 0; row.position < n; row.position++) {
 		row.sample = order_sample(&order, row.position);
 		row.shard = order_shard_of(&shards, row.sample, &row.in_shard);
+		row.source = l->feed->is_mix ? (int)samples->shards[row.shard].source : -1;
 		if (dataset_key(l->dataset, l->config->daemon.index_cache, row.shard, row.in_shard, row.key,
 				sizeof(row.key), NULL))
 			snprintf(row.key, sizeof(row.key), "?");

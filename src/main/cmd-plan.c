@@ -2,6 +2,7 @@
 /* Copyright the ringfeed authors */
 /* plan: how daemon.memory would be spent and what an epoch looks like; refuses what cannot fit. */
 #include "main/command.h"
+#include "main/mixture.h"
 #include "main/planned.h"
 
 #include "base/fault.h"
@@ -21,7 +22,8 @@ enum { LOOKED_AT = 1 << 16 };
 
 /* What an epoch of one feed is like. */
 struct outlook {
-	struct order_quality quality;
+	struct order_quality quality; /* not of a mix */
+	struct mixture *mixture;	      /* of a mix, each source */
 	struct core_forecast reads;
 };
 
@@ -30,12 +32,19 @@ static int look_ahead(const struct planning *p, unsigned feed, struct outlook *r
 	const struct core_feed *f = &p->core_feeds[feed];
 	const struct order_shards shards = {f->samples->starts, f->samples->n_shards};
 	struct order order;
-	int r = order_init(&order, &f->order, &shards, 0);
+	int r;
 
+	if (f->order.mix) {
+		r = mixture_new(f, LOOKED_AT, &ret->mixture);
+	} else {
+		r = order_init(&order, &f->order, &shards, 0);
+		if (r == 0)
+			order_quality(&order, LOOKED_AT, &ret->quality);
+		if (r == 0)
+			order_deinit(&order);
+	}
 	if (r < 0)
 		return pass(r);
-	order_quality(&order, LOOKED_AT, &ret->quality);
-	order_deinit(&order);
 	r = core_forecast(&p->spec, feed, LOOKED_AT, &ret->reads);
 	return r < 0 ? pass(r) : 0;
 }
@@ -47,13 +56,16 @@ static double ratio(uint64_t a, uint64_t b)
 
 static struct pass pass_of(const struct core_feed *f, uint64_t world)
 {
-	return (struct pass){.n_samples = f->samples->n_samples, .world = world, .last = f->last,
+	return (struct pass){.n_samples = f->n_positions, .world = world, .last = f->last,
 			     .batch = f->batch_size ? f->batch_size : f->batch_global / world};
 }
 
 static void print_outlook(const char *name, const struct outlook *o)
 {
-	printf("feed %s: shuffled to %.1f %% (displacement) and %.1f %% (adjacency) of what a random permutation gives; "
+	if (o->mixture)
+		mixture_print(name, o->mixture);
+	else
+		printf("feed %s: shuffled to %.1f %% (displacement) and %.1f %% (adjacency) of what a random permutation gives; "
 	       "%.1f %% of neighbours are of one shard (there %.1f %%)\n", name, 100 * o->quality.displacement,
 	       100 * o->quality.adjacency, 100 * o->quality.same_shard, 100 * o->quality.same_shard_expected);
 	printf("feed %s: reads of %.1f KiB in the mean, %.2f of them and %.1f KiB per sample\n", name,
@@ -92,12 +104,6 @@ static void print_text(const struct config *config, const struct planning *p, co
 	}
 }
 
-static json_t *quality_json(const struct order_quality *q)
-{
-	return json_pack("{s:f, s:f, s:f, s:f, s:b}", "displacement", q->displacement, "adjacency", q->adjacency,
-			 "same_shard", q->same_shard, "same_shard_expected", q->same_shard_expected, "exact", q->is_exact);
-}
-
 static json_t *reads_json(const struct core_forecast *f)
 {
 	return json_pack("{s:f, s:f, s:f, s:b}", "mean_bytes", ratio(f->read_bytes, f->n_reads), "per_sample",
@@ -118,12 +124,13 @@ static int print_json(const struct config *config, const struct planning *p, con
 		struct pass pass = pass_of(f, f->batch_size ? 1 : config->feeds[i].batch_ranks);
 
 		json_array_append_new(feeds, json_pack(
-			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:I, s:I, s:f}", "name", f->name, "samples",
-			(json_int_t)f->samples->n_samples, "shards", (json_int_t)f->samples->n_shards,
+			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:f}", "name", f->name,
+			"samples", (json_int_t)f->samples->n_samples, "positions", (json_int_t)f->n_positions, "shards", (json_int_t)f->samples->n_shards,
 			"batches_per_epoch", (json_int_t)pass_n_batches(&pass), "world",
 			(json_int_t)pass.world, "slots", (json_int_t)f->n_slots, "slot_bytes",
 			(json_int_t)f->slot_bytes, "fingerprint", f->samples->fingerprint, "shuffle",
-			quality_json(&outlooks[i].quality), "reads", reads_json(&outlooks[i].reads),
+			outlooks[i].mixture ? json_null() : quality_json(&outlooks[i].quality), "sources",
+			outlooks[i].mixture ? mixture_json(outlooks[i].mixture) : json_null(), "reads", reads_json(&outlooks[i].reads),
 			"units", (json_int_t)f->samples->n_units, "largest_unit_bytes",
 			(json_int_t)f->samples->largest_unit, "inflated_bytes_per_sample",
 			inflating_per_sample(f->samples)));
@@ -156,6 +163,8 @@ static int print(const struct config *config, const struct planning *p, bool is_
 		print_text(config, p, outlooks);
 		status = STATUS_DONE;
 	}
+	for (size_t i = 0; outlooks && i < config->n_feeds; i++)
+		mixture_free(outlooks[i].mixture);
 	free(outlooks);
 	return status;
 }

@@ -114,7 +114,7 @@ static void add_labels(struct preview *p, struct tile *tile, json_t *json, int64
 
 static void find_key(const struct preview *p, uint64_t sample, char *key, size_t n_key)
 {
-	const struct order_shards shards = {p->dataset.samples.starts, p->dataset.samples.n_shards};
+	const struct order_shards shards = dataset_shards(&p->dataset);
 	uint64_t in_shard;
 	const uint32_t shard = order_shard_of(&shards, sample, &in_shard);
 
@@ -276,7 +276,7 @@ static void token_of_batch(const struct preview *p, char text[TOKEN_MAX])
 			      .position = p->options->batch * p->pass.batch * p->pass.world};
 	struct order_spec spec;
 
-	dataset_order(p->feed, &spec);
+	dataset_order(p->feed, &p->dataset, &spec);
 	token.order_hash = token_order_hash(&spec);
 	snprintf(token.fingerprint, sizeof(token.fingerprint), "%s", p->dataset.samples.fingerprint);
 	token_format(&token, text);
@@ -365,7 +365,7 @@ static bool has_batch(struct preview *p)
 					  [CONFIG_LAST_SHORT] = LAST_SHORT};
 	uint64_t n;
 
-	p->pass = (struct pass){.n_samples = p->dataset.samples.n_samples, .world = ranks,
+	p->pass = (struct pass){.n_samples = dataset_length(p->feed, &p->dataset), .world = ranks,
 				.batch = p->feed->batch_size ? p->feed->batch_size : p->feed->batch_global / ranks,
 				.last = lasts[p->feed->last]};
 	n = pass_n_batches(&p->pass);
@@ -382,12 +382,12 @@ static bool has_batch(struct preview *p)
 
 static int preview(struct preview *p)
 {
-	const struct order_shards shards = {p->dataset.samples.starts, p->dataset.samples.n_shards};
+	const struct order_shards shards = dataset_shards(&p->dataset);
 	const struct sigaction on_interrupt = {.sa_handler = interrupt};
 	struct order_spec spec;
 	int status;
 
-	dataset_order(p->feed, &spec);
+	dataset_order(p->feed, &p->dataset, &spec);
 	if (!has_batch(p))
 		return STATUS_USAGE;
 	if (order_init(&p->order, &spec, &shards, p->options->epoch) < 0)

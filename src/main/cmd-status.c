@@ -32,6 +32,17 @@ static double seconds(const json_t *from, const char *key)
 	return json_number_value(json_object_get(from, key));
 }
 
+/* Of a mix, else NULL. */
+static void print_passes(const json_t *passes)
+{
+	if (!passes)
+		return;
+	printf("      passes of the sources:");
+	for (size_t i = 0; i < json_array_size(passes); i++)
+		printf(" %.2f", json_number_value(json_array_get(passes, i)));
+	putchar('\n');
+}
+
 static void print_rank(const json_t *r)
 {
 	const json_t *w = json_object_get(r, "waits"), *holders = json_object_get(r, "held_by");
@@ -42,12 +53,25 @@ static void print_rank(const json_t *r)
 	printf("      %lld samples delivered, %lld bad, %lld due; waits: read %.1fs, decode %.1fs, slots %.1fs, "
 	       "trainer %.1fs\n", number(r, "delivered"), number(r, "bad"), number(r, "due"),
 	       seconds(w, "read"), seconds(w, "decode"), seconds(w, "slots"), seconds(w, "trainer"));
+	print_passes(json_object_get(r, "passes"));
 	if (number(r, "quarantined_slots") == 0)
 		return;
 	printf("      %lld slots quarantined, held by pid", number(r, "quarantined_slots"));
 	for (size_t i = 0; i < json_array_size(holders); i++)
 		printf(" %lld", (long long)json_integer_value(json_array_get(holders, i)));
 	puts(json_array_size(holders) ? "" : " (not found yet)");
+}
+
+static void print_shares(const json_t *f)
+{
+	const json_t *shares = json_object_get(f, "shares");
+
+	if (!shares)
+		return;
+	printf("  a mix of %zu sources, of every 1024 samples:", json_array_size(shares));
+	for (size_t i = 0; i < json_array_size(shares); i++)
+		printf(" %lld", (long long)json_integer_value(json_array_get(shares, i)));
+	printf("; %lld positions in an epoch\n", number(f, "positions"));
 }
 
 static void print_feed(const json_t *f)
@@ -61,6 +85,7 @@ static void print_feed(const json_t *f)
 	       "%lld quarantined of %lld\n", text(f, "name"), number(f, "samples"), number(f, "shards"),
 	       number(s, "free"), number(s, "filling"), number(s, "ready"), number(s, "leased"),
 	       number(s, "quarantined"), number(s, "all"));
+	print_shares(f);
 	printf("  %.1f samples/s; limit: %s\n", seconds(f, "samples_per_second"), text(f, "limit"));
 	json_object_foreach((json_t *)bad, cause, count)
 		printf("  bad: %s %lld\n", cause, (long long)json_integer_value(count));

@@ -57,8 +57,9 @@ static uint64_t mix_job(uint64_t h)
 /* What the digest does not see: ${NAME} expanded, and the names in files of classes. */
 static uint64_t mix_feed(uint64_t h, const struct config_feed *feed)
 {
-	for (size_t k = 0; k < feed->n_patterns; k++)
-		h = mix(h, feed->patterns[k]);
+	for (size_t i = 0; i < feed->n_inputs; i++)
+		for (size_t k = 0; k < feed->inputs[i].n_patterns; k++)
+			h = mix(h, feed->inputs[i].patterns[k]);
 	for (unsigned i = 0; i < feed->pipeline.n_fields; i++)
 		if (feed->pipeline.fields[i].classes)
 			h ^= classes_hash(feed->pipeline.fields[i].classes) * (2 * i + 1);

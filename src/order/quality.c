@@ -27,6 +27,7 @@ static double expect_same_shard(const struct order *o)
 void order_quality(const struct order *o, uint64_t n_most, struct order_quality *ret)
 {
 	const uint64_t n = o->n_samples, n_looked = n < n_most ? n : n_most;
+	const uint64_t first = o->shards.starts[0];
 	const double real = (double)n;
 	double moved = 0, apart = 0, n_same = 0, n_pairs = 0;
 
@@ -37,7 +38,7 @@ void order_quality(const struct order *o, uint64_t n_most, struct order_quality 
 		const uint64_t t = ret->is_exact ? i : order_perm(n, SEED, i), sample = order_sample(o, t);
 		uint64_t next, in_shard;
 
-		moved += distance(sample, t);
+		moved += distance(sample - first, t);
 		if (t + 1 == n)
 			continue;
 		next = order_sample(o, t + 1);

@@ -18,7 +18,8 @@ struct order_quality {
 	bool is_exact;		    /* from all positions */
 };
 
-/* More than n_most positions are judged by n_most of them, always the same. */
+/* More than n_most positions are judged by n_most of them, always the same. Of a mix each source is judged by
+ * itself: o is not one, but may be of order_init_source. */
 void order_quality(const struct order *o, uint64_t n_most, struct order_quality *ret);
 
 #endif

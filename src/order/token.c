@@ -36,15 +36,25 @@ static const char *shuffle_name(enum shuffle shuffle)
 	return "";
 }
 
-static void order_text(const struct order_spec *spec, char text[64])
+/* Room for what a share adds, and for what stands before the shares. */
+enum { SHARE_TEXT = 5, ORDER_TEXT_MAX = 64 + SHARES_ALL * SHARE_TEXT };
+
+static void order_text(const struct order_spec *spec, char text[ORDER_TEXT_MAX])
 {
-	snprintf(text, 64, "%s %" PRIu64 " %" PRIu64, shuffle_name(spec->shuffle), spec->window,
-		 spec->parts);
+	const struct order_mix *mix = spec->mix;
+	size_t n = (size_t)snprintf(text, ORDER_TEXT_MAX, "%s %" PRIu64 " %" PRIu64, shuffle_name(spec->shuffle),
+				    spec->window, spec->parts);
+
+	if (!mix)
+		return;
+	n += (size_t)snprintf(text + n, ORDER_TEXT_MAX - n, " %s", mix->until == UNTIL_FIRST ? "first" : "all");
+	for (size_t x = 0; x < mix->n_sources; x++)
+		n += (size_t)snprintf(text + n, ORDER_TEXT_MAX - n, " %" PRIu32, mix->shares[x]);
 }
 
 uint64_t token_order_hash(const struct order_spec *spec)
 {
-	char text[64];
+	char text[ORDER_TEXT_MAX];
 
 	order_text(spec, text);
 	return hash_text(text);
@@ -255,7 +265,7 @@ int token_parse(const char *text, struct token *ret, struct reason *why)
 int token_fits(const struct token *t, const char *fingerprint, const struct order_spec *spec,
 	       uint64_t n_samples, struct reason *why)
 {
-	char order[64];
+	char order[ORDER_TEXT_MAX];
 
 	if (strcmp(t->fingerprint, fingerprint) != 0) {
 		reason_set(why,
@@ -273,8 +283,8 @@ int token_fits(const struct token *t, const char *fingerprint, const struct orde
 		order_text(spec, order);
 		reason_set(why,
 			   "the token is of another order than this feed's (shuffle, window, "
-			   "parts: %s)",
-			   order);
+			   "parts%s: %s)",
+			   spec->mix ? ", until, and by their weights the sources' shares of 1024" : "", order);
 		return TOKEN_E_ORDER;
 	}
 	if (t->position >= n_samples) {

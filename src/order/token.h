@@ -30,7 +30,7 @@ struct token {
 	uint64_t bad;
 };
 
-/* XXH64 of "shuffle window parts". */
+/* XXH64 of "shuffle window parts", in a mix of "shuffle window parts until m_0 m_1 ...". */
 uint64_t token_order_hash(const struct order_spec *spec);
 /* Writes the JSON with its check. */
 void token_format(const struct token *t, char ret_text[TOKEN_MAX]);

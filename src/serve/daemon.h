@@ -50,6 +50,7 @@ struct served_feed {
 	const struct config_feed *config;
 	struct dataset *dataset;
 	struct order_spec order;
+	uint64_t n_positions; /* of an epoch */
 	struct slot_layout layout;
 	struct slots pool;
 	struct token token; /* fingerprint, seed and order hash of every token of this feed */

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * The dataset of one feed: its shards listed, indexed and laid out as samples.
+ * The dataset of one feed: the shards of all its sources listed, indexed and laid out as samples, and what
+ * a mix takes of each.
  */
 #ifndef SERVE_DATASET_H
 #define SERVE_DATASET_H
 
 #include "base/reason.h"
 #include "config/config.h"
+#include "order/order.h"
 #include "shard/list.h"
 #include "shard/samples.h"
 
 struct dataset {
-	struct shard_list list;
+	struct shard_list *lists; /* of each source */
+	size_t n_sources;
 	struct samples samples;
+	struct order_mix mix; /* of a feed whose source is a list; else n_sources is 0 */
 	uint64_t n_skipped; /* regular members that belong to no sample */
 };
 
@@ -31,8 +35,11 @@ void dataset_deinit(struct dataset *d);
 int dataset_key(const struct dataset *d, const char *cache_folder, uint32_t shard, uint64_t in_shard,
 		char *ret_key, size_t n_key, uint64_t *ret_offset);
 
-/* The order of the feed in the words of the order room. */
-struct order_spec;
-void dataset_order(const struct config_feed *feed, struct order_spec *ret);
+/* The order of the feed in the words of the order room; what it borrows is the dataset's. */
+void dataset_order(const struct config_feed *feed, const struct dataset *d, struct order_spec *ret);
+/* Its shards in the words of the order room; borrowed likewise. */
+struct order_shards dataset_shards(const struct dataset *d);
+/* Positions of an epoch. */
+uint64_t dataset_length(const struct config_feed *feed, const struct dataset *d);
 
 #endif

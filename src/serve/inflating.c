@@ -2,7 +2,8 @@
 /* Copyright the ringfeed authors */
 /*
  * A run of W samples touches at most the shards that lie in it whole, which hold W - 2 samples at most, and the two
- * at its ends; whole ones are most when they are the smallest. Every part of the order has its window.
+ * at its ends; whole ones are most when they are the smallest. Every part of the order has its window. A block of a
+ * mix takes a share of each source, in any order: of its elements, and so of all the windows that they lie in.
  */
 #include "serve/inflating.h"
 
@@ -56,15 +57,15 @@ static int compare(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* The most shards that a run of n samples can touch. */
-static int count_shards(const struct samples *s, uint64_t n, uint64_t *ret)
+/* The most shards of one source that a run of n of its samples can touch. */
+static int count_shards(const struct samples *s, uint32_t source, uint64_t n, uint64_t *ret)
 {
 	uint64_t *counts = calloc(s->n_shards, sizeof(*counts)), n_counts = 0, n_whole = 0, sum = 0;
 
 	if (!counts)
 		return fail(-ENOMEM);
 	for (size_t i = 0; i < s->n_shards; i++)
-		if (s->shards[i].n_samples)
+		if (s->shards[i].source == source && s->shards[i].n_samples)
 			counts[n_counts++] = s->shards[i].n_samples;
 	qsort(counts, n_counts, sizeof(*counts), compare);
 	while (n >= 2 && n_whole < n_counts && sum + counts[n_whole] <= n - 2)
@@ -74,23 +75,43 @@ static int count_shards(const struct samples *s, uint64_t n, uint64_t *ret)
 	return 0;
 }
 
+static uint64_t times(uint64_t a, uint64_t b)
+{
+	return __builtin_mul_overflow(a, b, &a) ? UINT64_MAX : a;
+}
+
+/* How long a run of source x the order has in hand at once. */
+static uint64_t count_run(const struct config_feed *feed, uint32_t x)
+{
+	const uint64_t window = feed->shuffle == CONFIG_SHUFFLE_BLOCK ? feed->window : 1;
+	double weights[SHARES_ALL];
+	uint32_t shares[SHARES_ALL];
+
+	if (!feed->is_mix)
+		return window;
+	for (size_t i = 0; i < feed->n_inputs; i++)
+		weights[i] = feed->inputs[i].weight;
+	shares_make(weights, feed->n_inputs, shares);
+	return shares[x] + 2 * (window - 1);
+}
+
 /* Large units that the order wants at once. */
 static int count_units(const struct config_feed *feed, const struct samples *s, uint64_t *ret)
 {
-	uint64_t n_shards = 1, n_most = 1;
-	int r = 0;
+	const bool has_runs = feed->shuffle == CONFIG_SHUFFLE_BLOCK || feed->is_mix;
+	uint64_t n_shards = 0, n_most = 1;
 
-	if (feed->shuffle == CONFIG_SHUFFLE_BLOCK)
-		r = count_shards(s, feed->window, &n_shards);
-	if (r < 0)
-		return pass(r);
-	if (feed->shuffle == CONFIG_SHUFFLE_BLOCK) {
-		n_shards = __builtin_mul_overflow(n_shards, feed->parts, &n_shards) ? UINT64_MAX : n_shards;
-		for (size_t i = 0; i < s->n_shards; i++)
-			n_most = s->shards[i].n_units > n_most ? s->shards[i].n_units : n_most;
+	for (uint32_t x = 0; x <= s->shards[s->n_shards - 1].source; x++) {
+		uint64_t here = 1;
+		int r = has_runs ? count_shards(s, x, count_run(feed, x), &here) : 0;
+
+		if (r < 0)
+			return pass(r);
+		n_shards += least(times(here, feed->parts), s->n_shards);
 	}
-	n_shards = least(n_shards, s->n_shards);
-	*ret = least(n_shards * n_most, s->n_units);
+	for (size_t i = 0; has_runs && i < s->n_shards; i++)
+		n_most = s->shards[i].n_units > n_most ? s->shards[i].n_units : n_most;
+	*ret = least(least(n_shards, s->n_shards) * n_most, s->n_units);
 	return 0;
 }
 

@@ -57,7 +57,8 @@ static void describe_feed(const struct config_feed *f, const struct dataset *d, 
 		.bad_limit = f->bad_limit, .is_transient_bad = f->transient == CONFIG_TRANSIENT_AS_BAD,
 		.slots_per_rank = f->slots, .n_rows = (uint32_t)rows, .slot_bytes = ret_layout->n_bytes,
 	};
-	dataset_order(f, &ret->order);
+	dataset_order(f, d, &ret->order);
+	ret->n_positions = dataset_length(f, d);
 }
 
 static int check_orders(const struct config *config, const struct planning *p, struct reason *why)
@@ -65,7 +66,7 @@ static int check_orders(const struct config *config, const struct planning *p, s
 	for (size_t i = 0; i < config->n_feeds; i++) {
 		const struct core_feed *f = &p->core_feeds[i];
 		const struct pass pass = {
-			.n_samples = f->samples->n_samples, .last = f->last,
+			.n_samples = f->n_positions, .last = f->last,
 			.batch = f->batch_size ? f->batch_size : f->batch_global, .world = 1,
 		};
 		struct reason order;

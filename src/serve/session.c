@@ -170,7 +170,7 @@ static int read_token(struct daemon *d, struct session *s, const struct served_f
 		return 0;
 	r = token_parse(text, ret, &why);
 	if (r == 0)
-		r = token_fits(ret, f->token.fingerprint, &f->order, f->dataset->samples.n_samples, &why);
+		r = token_fits(ret, f->token.fingerprint, &f->order, f->n_positions, &why);
 	if (r == 0)
 		return 0;
 	session_say_failed(d, s, EINVAL, r == TOKEN_E_VERSION ? "VersionMismatch" : "TokenError", "%s",

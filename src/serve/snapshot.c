@@ -81,15 +81,34 @@ static void take_rank(const struct session *s, const struct core_stream_view *v,
 	take_waits(v->waits_ns, ret->lent.waits_ns);
 }
 
+/* Of each source of a mix: passes over it that are behind, the present one by its share. */
+static void take_passes(const struct served_feed *f, const struct core_stream_view *v, double *ret)
+{
+	const struct order_shards shards = dataset_shards(f->dataset);
+
+	for (size_t x = 0; f->order.mix && x < f->order.mix->n_sources; x++) {
+		struct order_progress at;
+
+		order_progress(&f->order, &shards, x, v->epoch, v->position, &at);
+		ret[x] = (double)at.pass + (double)at.n_behind / (double)at.n_all;
+	}
+}
+
 static void take_ranks(struct daemon *d)
 {
+	struct snapshot *s = &d->snapshot;
 	struct core_stream_view v;
 
-	d->snapshot.n_ranks = 0;
+	s->n_ranks = 0;
 	for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+		struct snapshot_rank *r = &s->ranks[s->n_ranks];
+
 		core_view_stream(d->core, i, &v);
-		if (v.is_used)
-			take_rank(&d->sessions[d->stream_session[i]], &v, &d->snapshot.ranks[d->snapshot.n_ranks++]);
+		if (!v.is_used)
+			continue;
+		take_rank(&d->sessions[d->stream_session[i]], &v, r);
+		r->passes = s->passes + s->n_ranks++ * s->n_sources;
+		take_passes(&d->feeds[v.feed], &v, r->passes);
 	}
 }
 
@@ -134,11 +153,32 @@ static void take_bad(struct daemon *d)
 	}
 }
 
+static size_t most_sources(const struct daemon *d)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < d->n_feeds; i++)
+		if (d->feeds[i].order.mix && d->feeds[i].order.mix->n_sources > n)
+			n = d->feeds[i].order.mix->n_sources;
+	return n;
+}
+
+static void describe_feed(const struct served_feed *f, struct snapshot_feed *ret)
+{
+	const struct order_mix *mix = f->order.mix;
+
+	*ret = (struct snapshot_feed){
+		.name = f->config->name, .n_samples = f->dataset->samples.n_samples,
+		.n_shards = f->dataset->samples.n_shards, .n_positions = f->n_positions,
+		.slot_bytes = f->layout.n_bytes, .n_huge_slots = slots_huge(&f->pool), .slots.all = f->pool.n,
+		.shares = mix ? mix->shares : NULL, .n_sources = mix ? mix->n_sources : 0};
+}
+
 int snapshot_open(struct daemon *d)
 {
 	const struct plan *plan = &d->planning.plan;
 	struct snapshot *s = &d->snapshot;
-	int r = snapshot_init(s, d->n_feeds, d->n_workers, plan->n_lines);
+	int r = snapshot_init(s, d->n_feeds, d->n_workers, plan->n_lines, most_sources(d));
 
 	if (r)
 		return r;
@@ -155,14 +195,8 @@ int snapshot_open(struct daemon *d)
 	s->memory.planned = plan->total;
 	for (size_t i = 0; i < plan->n_lines; i++)
 		s->memory.lines[i] = (struct snapshot_line){.name = plan->lines[i].name, .n_bytes = plan->lines[i].n_bytes};
-	for (unsigned i = 0; i < d->n_feeds; i++) {
-		const struct served_feed *f = &d->feeds[i];
-
-		s->feeds[i] = (struct snapshot_feed){
-			.name = f->config->name, .n_samples = f->dataset->samples.n_samples,
-			.n_shards = f->dataset->samples.n_shards, .slot_bytes = f->layout.n_bytes,
-			.n_huge_slots = slots_huge(&f->pool), .slots.all = f->pool.n};
-	}
+	for (unsigned i = 0; i < d->n_feeds; i++)
+		describe_feed(&d->feeds[i], &s->feeds[i]);
 	return trend_init(&d->trend, d->n_feeds);
 }
 

@@ -47,7 +47,8 @@ static int open_datasets(struct daemon *d, struct reason *why)
 		r = dataset_open(d->config, f->config, NULL, NULL, f->dataset, why);
 		if (r)
 			return r;
-		dataset_order(f->config, &f->order);
+		dataset_order(f->config, f->dataset, &f->order);
+		f->n_positions = dataset_length(f->config, f->dataset);
 		f->token.seed = f->order.seed;
 		f->token.order_hash = token_order_hash(&f->order);
 		memcpy(f->token.fingerprint, f->dataset->samples.fingerprint, sizeof(f->token.fingerprint));

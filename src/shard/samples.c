@@ -133,7 +133,7 @@ static int place_sample(const struct samples *s, const struct pipeline *p, const
 	return 0;
 }
 
-int samples_add(struct samples *s, const struct pipeline *p, const char *path,
+int samples_add(struct samples *s, const struct pipeline *p, uint32_t source, const char *path,
 		const struct stat *st, const struct shard_index *index, struct reason *why)
 {
 	struct sample_shard *shard = &s->shards[s->n_shards];
@@ -159,7 +159,7 @@ int samples_add(struct samples *s, const struct pipeline *p, const char *path,
 	if (header_bytes > UINT32_MAX)
 		return fail(-EINVAL);
 	*shard = (struct sample_shard){
-		.path = strdup(path),
+		.path = strdup(path), .source = source,
 		.device = st->st_dev, .inode = st->st_ino,
 		.file_size = (uint64_t)st->st_size, .mtime_ns = saved_mtime_ns(st),
 		.raw_size = index->raw_size, .packing = index->packing,

@@ -17,6 +17,7 @@
 
 struct sample_shard {
 	char *path;
+	uint32_t source; /* of the feed, whose this shard is */
 	uint64_t device, inode, file_size, mtime_ns;
 	uint64_t raw_size; /* of its bytes when inflated; file_size of a plain one */
 	enum packing packing;
@@ -66,9 +67,9 @@ struct samples {
 /* Makes room for n_shards shards; fields' extensions from the pipeline. 0 or -errno. */
 int samples_init(struct samples *s, const struct pipeline *p, size_t n_shards);
 void samples_deinit(struct samples *s);
-/* Adds the next shard in listed order. 0, or INDEX_E_REFUSED with the reason (a field's member above
+/* Adds the next shard in listed order, of that source of the feed. 0, or INDEX_E_REFUSED with the reason (a field's member above
  * 4 GiB, a shard above 2 TiB, too many frames), or -errno. */
-int samples_add(struct samples *s, const struct pipeline *p, const char *path,
+int samples_add(struct samples *s, const struct pipeline *p, uint32_t source, const char *path,
 		const struct stat *st, const struct shard_index *index, struct reason *why);
 /* After the last shard: fingerprint, largest extent. */
 void samples_finish(struct samples *s);

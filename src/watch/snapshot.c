@@ -7,13 +7,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int snapshot_init(struct snapshot *s, unsigned n_feeds, unsigned n_workers, size_t n_lines)
+int snapshot_init(struct snapshot *s, unsigned n_feeds, unsigned n_workers, size_t n_lines, size_t n_sources)
 {
-	*s = (struct snapshot){.n_feeds = n_feeds, .n_workers = n_workers, .memory.n_lines = n_lines};
+	*s = (struct snapshot){.n_feeds = n_feeds, .n_workers = n_workers, .memory.n_lines = n_lines,
+				.n_sources = n_sources};
 	s->feeds = calloc(n_feeds, sizeof(*s->feeds));
 	s->workers = calloc(n_workers, sizeof(*s->workers));
 	s->memory.lines = calloc(n_lines, sizeof(*s->memory.lines));
-	if (s->feeds && s->workers && s->memory.lines)
+	s->passes = calloc(SNAPSHOT_RANKS_MAX * n_sources + 1, sizeof(*s->passes));
+	if (s->feeds && s->workers && s->memory.lines && s->passes)
 		return 0;
 	snapshot_deinit(s);
 	return fail(-ENOMEM);
@@ -24,6 +26,7 @@ void snapshot_deinit(struct snapshot *s)
 	free(s->feeds);
 	free(s->workers);
 	free(s->memory.lines);
+	free(s->passes);
 	*s = (struct snapshot){0};
 }
 

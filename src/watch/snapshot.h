@@ -4,8 +4,9 @@
  * A daemon at one moment, in plain numbers and words: all that status, metrics, page and trend know of it. The
  * daemon fills it; who renders it needs neither the daemon nor its core.
  *
- * Memory: made once at the start, 12 KiB with room for all 64 ranks and 0.7 KiB more for each feed; part of the
- * core's base in the plan. Strings are borrowed: what is filled in is good until the daemon goes on.
+ * Memory: made once at the start, 12 KiB with room for all 64 ranks, 0.7 KiB more for each feed, and 0.5 KiB for
+ * each source of the largest mix (512 KiB with 1,024); part of the core's base in the plan. Strings are borrowed: what is
+ * filled in is good until the daemon goes on.
  * Threads: one.
  */
 #ifndef WATCH_SNAPSHOT_H
@@ -74,6 +75,9 @@ struct snapshot_trend {
 struct snapshot_feed {
 	const char *name;
 	uint64_t n_samples, n_shards, slot_bytes;
+	uint64_t n_positions;	/* of an epoch */
+	const uint32_t *shares; /* of each source of a mix */
+	size_t n_sources;	/* 0: it is none */
 	struct snapshot_slots slots;
 	uint64_t n_huge_slots;
 	uint64_t n_batches;
@@ -94,6 +98,7 @@ struct snapshot_rank {
 	uint64_t n_batches;			  /* ever lent to it */
 	uint32_t n_slots, n_quarantined;
 	uint64_t n_leases;
+	double *passes; /* over each source of a mix, the present one by its share that is behind */
 	const pid_t *holders; /* who keep its slots quarantined */
 	uint32_t n_holders;
 	struct snapshot_lent lent;
@@ -129,13 +134,15 @@ struct snapshot {
 	unsigned n_feeds;
 	struct snapshot_rank ranks[SNAPSHOT_RANKS_MAX];
 	unsigned n_ranks;
+	double *passes; /* of all ranks */
+	size_t n_sources; /* of the largest mix */
 	struct snapshot_bad bad[SNAPSHOT_BAD_MAX]; /* the newest first */
 	unsigned n_bad;
 	struct snapshot_reload reload;
 };
 
 /* Makes the arrays, of zeros. 0 or -errno. */
-int snapshot_init(struct snapshot *s, unsigned n_feeds, unsigned n_workers, size_t n_lines);
+int snapshot_init(struct snapshot *s, unsigned n_feeds, unsigned n_workers, size_t n_lines, size_t n_sources);
 void snapshot_deinit(struct snapshot *s);
 
 /* "read", "decode", "slots", "trainer". */

@@ -106,7 +106,16 @@ static uint64_t steps_of(const struct snapshot_rank *r)
 	return r->epoch * r->n_batches_in_epoch + r->step;
 }
 
-static json_t *rank_json(const struct snapshot_rank *from, uint64_t most_steps)
+static json_t *passes_json(const double *passes, size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t x = 0; x < n; x++)
+		json_array_append_new(list, json_real(passes[x]));
+	return list;
+}
+
+static json_t *rank_json(const struct snapshot *s, const struct snapshot_rank *from, uint64_t most_steps)
 {
 	static const char *const states[] = {
 		[SNAPSHOT_ATTACHED] = "attached", [SNAPSHOT_LEAVING] = "leaving",
@@ -120,6 +129,8 @@ static json_t *rank_json(const struct snapshot_rank *from, uint64_t most_steps)
 	put(r, "epoch", from->epoch);
 	put(r, "step", from->step);
 	put(r, "batches_in_epoch", from->n_batches_in_epoch);
+	if (s->feeds[from->feed].n_sources)
+		json_object_set_new(r, "passes", passes_json(from->passes, s->feeds[from->feed].n_sources));
 	put(r, "lag", most_steps > steps ? most_steps - steps : 0);
 	put(r, "batches", from->n_batches);
 	put(r, "slots", from->n_slots);
@@ -167,7 +178,7 @@ static json_t *group_json(const struct snapshot *s, unsigned first)
 	put(g, "world", of->world);
 	for (unsigned i = first; i < s->n_ranks; i++)
 		if (s->ranks[i].group_number == of->group_number)
-			json_array_insert_new(ranks, place_of(ranks, s->ranks[i].rank), rank_json(&s->ranks[i], most));
+			json_array_insert_new(ranks, place_of(ranks, s->ranks[i].rank), rank_json(s, &s->ranks[i], most));
 	json_object_set_new(g, "ranks", ranks);
 	return g;
 }
@@ -208,6 +219,15 @@ static void put_delivered(json_t *to, const struct snapshot_feed *f)
 	put_text(to, "limit", f->trend.limit);
 }
 
+static json_t *shares_json(const struct snapshot_feed *f)
+{
+	json_t *list = json_array();
+
+	for (size_t x = 0; x < f->n_sources; x++)
+		json_array_append_new(list, json_integer(f->shares[x]));
+	return list;
+}
+
 static json_t *feed_json(const struct snapshot *s, unsigned feed)
 {
 	const struct snapshot_feed *f = &s->feeds[feed];
@@ -216,6 +236,9 @@ static json_t *feed_json(const struct snapshot *s, unsigned feed)
 	json_object_set_new(j, "name", json_string(f->name));
 	put(j, "samples", f->n_samples);
 	put(j, "shards", f->n_shards);
+	put(j, "positions", f->n_positions);
+	if (f->n_sources)
+		json_object_set_new(j, "shares", shares_json(f));
 	json_object_set_new(j, "slots", slots_json(&f->slots));
 	put(j, "slot_bytes", f->slot_bytes);
 	put_delivered(j, f);

@@ -39,15 +39,23 @@ static void check_field(const struct field *f)
 		must(f->steps[i].kind < STEP_COUNT, "a step is known");
 }
 
+static void check_input(const struct config_input *input, bool is_mixed)
+{
+	must(input->n_patterns > 0 && (input->weight > 0) == is_mixed, "a source is whole");
+	for (size_t i = 0; i < input->n_patterns; i++)
+		must(input->patterns[i] && *input->patterns[i], "a pattern is a text");
+}
+
 static void check_config(const struct config *c)
 {
 	must(c->n_feeds > 0 && c->daemon.memory > 0 && c->daemon.read_timeout_ns > 0, "the daemon is set up");
 	for (size_t i = 0; i < c->n_feeds; i++) {
 		const struct config_feed *f = &c->feeds[i];
 
-		must(f->n_patterns > 0 && f->slots >= 2 && f->pipeline.n_fields > 0, "a feed is whole");
-		for (size_t j = 0; j < f->n_patterns; j++)
-			must(f->patterns[j] && *f->patterns[j], "a pattern is a text");
+		must(f->n_inputs > 0 && (f->is_mix || f->n_inputs == 1), "a feed has its sources");
+		must(f->slots >= 2 && f->pipeline.n_fields > 0, "a feed is whole");
+		for (size_t j = 0; j < f->n_inputs; j++)
+			check_input(&f->inputs[j], f->is_mix);
 		must((f->batch_size > 0) != (f->batch_global > 0), "one size of batches");
 		must(!f->batch_global || f->batch_global % f->batch_ranks == 0, "ranks divide the batch");
 		must((f->window > 0) == (f->shuffle == CONFIG_SHUFFLE_BLOCK) && f->parts > 0, "block has a window");

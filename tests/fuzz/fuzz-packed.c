@@ -80,7 +80,7 @@ static void check_units(const struct shard_index *index, uint8_t *bytes, size_t 
 	struct samples s;
 	struct reason why;
 
-	CHECK(samples_init(&s, &pipeline, 1) == 0 && samples_add(&s, &pipeline, "fuzz", &st, index, &why) == 0);
+	CHECK(samples_init(&s, &pipeline, 1) == 0 && samples_add(&s, &pipeline, 0, "fuzz", &st, index, &why) == 0);
 	samples_finish(&s);
 	CHECK(inflate_new(&x) == 0);
 	for (uint64_t i = 0; i < s.n_samples * s.n_fields; i++) {

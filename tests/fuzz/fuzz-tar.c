@@ -94,7 +94,7 @@ static void tabulate(const struct shard_index *index)
 	struct samples s;
 	struct reason why;
 
-	CHECK(samples_init(&s, &p, 1) == 0 && samples_add(&s, &p, "fuzz.tar", &st, index, &why) == 0);
+	CHECK(samples_init(&s, &p, 1) == 0 && samples_add(&s, &p, 0, "fuzz.tar", &st, index, &why) == 0);
 	samples_finish(&s);
 	CHECK(s.n_samples == index->n_samples && strlen(s.fingerprint) == 32);
 	samples_deinit(&s);

@@ -178,19 +178,27 @@ def perm(n, k, x):
 
 # --- position -> sample ---
 
-class Order:
-    """One epoch of one feed. shards: the number of samples of each, in listed order."""
+def _part_length(n, parts, p):
+    return n // parts + (1 if p < n % parts else 0)
 
-    def __init__(self, shards, shuffle, seed, epoch, window=0, parts=1):
+
+class Order:
+    """One epoch of one feed. shards: the number of samples of each, in listed order. source: which
+    one of a mix this is; epoch is then its pass."""
+
+    def __init__(self, shards, shuffle, seed, epoch, window=0, parts=1, source=0):
         self.shards, self.shuffle, self.seed, self.epoch = list(shards), shuffle, seed, epoch
-        self.window, self.parts, self.n = window, parts, sum(shards)
+        self.window, self.parts, self.n, self.source = window, parts, sum(shards), source
         if self.n == 0 or parts == 0 or (shuffle == "block" and window == 0):
             raise Refused("no samples, no parts or an empty window")
         if shuffle != "block" and (window, parts) != (0, 1):
             raise Refused("window and parts belong to block")
         if shuffle == "block":
-            k = key(seed, epoch, SHARDS)
+            k = self.key(SHARDS)
             self.laid = [perm(len(self.shards), k, x) for x in range(len(self.shards))]
+
+    def key(self, stream, *rest):
+        return key(self.seed, self.epoch, stream + 16 * self.source, *rest)
 
     def locate(self, number):
         """(shard, sample in it) of a sample's number in listed order."""
@@ -201,7 +209,7 @@ class Order:
         raise IndexError
 
     def part_length(self, p):
-        return self.n // self.parts + (1 if p < self.n % self.parts else 0)
+        return _part_length(self.n, self.parts, p)
 
     def own_position(self, t):
         if t < self.n:
@@ -211,15 +219,17 @@ class Order:
     def sample(self, t):
         """The number of the sample at position t; t >= N is pad's."""
         t = self.own_position(t)
+        return self.element(t % self.parts, t // self.parts)
+
+    def element(self, p, i):
+        """The number of the sample that is element i of part p."""
         if self.shuffle == "none":
-            return t
+            return i
         if self.shuffle == "full":
-            return perm(self.n, key(self.seed, self.epoch, SAMPLES), t)
-        p, i = t % self.parts, t // self.parts
+            return perm(self.n, self.key(SAMPLES), i)
         w = i // self.window
         m = min(self.window, self.part_length(p) - w * self.window)
-        element = w * self.window + perm(m, key(self.seed, self.epoch, WINDOW, p, w),
-                                         i - w * self.window)
+        element = w * self.window + perm(m, self.key(WINDOW, p, w), i - w * self.window)
         at = p * (self.n // self.parts) + min(p, self.n % self.parts) + element
         for shard in self.laid:
             if at < self.shards[shard]:
@@ -231,6 +241,89 @@ class Order:
         p = self.own_position(t) % self.parts
         e = key(self.seed, self.epoch, SUBSTITUTE, t, attempt) % self.part_length(p)
         return self.sample(e * self.parts + p)
+
+
+# --- mixing sources by weight ---
+
+BLOCK = 1024
+
+
+def shares(weights):
+    """m_x: whole parts of 1024, the missing ones to the largest fractions."""
+    total = 0.0
+    for w in weights:
+        total += w
+    quotas = [BLOCK * (w / total) for w in weights]
+    given = [math.floor(q) for q in quotas]
+    by_fraction = sorted(range(len(quotas)), key=lambda x: (-(quotas[x] - given[x]), x))
+    for x in by_fraction[:BLOCK - sum(given)]:
+        given[x] += 1
+    return given
+
+
+class Mix:
+    """One epoch of a feed of several sources. sources: (weight, shards) each, shards as Order has
+    them. Samples are numbered over all sources' shards in listed order."""
+
+    def __init__(self, sources, until, shuffle, seed, epoch, window=0, parts=1):
+        self.shards = [n for _, shards in sources for n in shards]
+        self.seed, self.epoch, self.parts = seed, epoch, parts
+        self.m = shares([weight for weight, _ in sources])
+        self.totals = [sum(shards) for _, shards in sources]
+        self.firsts = [sum(self.totals[:x]) for x in range(len(sources))]
+        self._pass = lambda x, number: Order(sources[x][1], shuffle, seed, number & MASK, window,
+                                             parts, x)
+        self._passes = {}
+        if parts == 0 or (shuffle == "block" and window == 0):
+            raise Refused("no parts or an empty window")
+        if shuffle != "block" and (window, parts) != (0, 1):
+            raise Refused("window and parts belong to block")
+        self.least = [n // parts for n in self.totals]
+        if 0 in self.m or 0 in self.least:
+            raise Refused("a source without a share, or with an empty part")
+        if until == "first":
+            self.blocks = min(n // m for n, m in zip(self.least, self.m))
+        else:
+            self.blocks = max(-(-_part_length(n, parts, 0) // m)
+                              for n, m in zip(self.totals, self.m))
+        if self.blocks == 0:
+            raise Refused("a source that ends before one block is full")
+        self.n = parts * BLOCK * self.blocks
+
+    locate = Order.locate
+
+    def own_position(self, t):
+        return t % self.n
+
+    def place(self, t):
+        """(source, part, pass, element in it) of position t < N."""
+        p, u = t % self.parts, t // self.parts
+        q = u // BLOCK
+        s = perm(BLOCK, key(self.seed, self.epoch, MIX, p, q), u % BLOCK)
+        x = 0
+        while s >= self.m[x]:
+            s -= self.m[x]
+            x += 1
+        e = self.blocks * self.m[x]
+        k = max(1, self.least[x] // e)
+        j = self.epoch % k * e + q * self.m[x] + s
+        length = _part_length(self.totals[x], self.parts, p)
+        number = self.epoch // k * -(-e // self.least[x]) + j // length
+        return x, p, number, j % length
+
+    def element(self, x, p, number, i):
+        if (x, number) not in self._passes:
+            self._passes[x, number] = self._pass(x, number)
+        return self.firsts[x] + self._passes[x, number].element(p, i)
+
+    def sample(self, t):
+        return self.element(*self.place(self.own_position(t)))
+
+    def substitute(self, t, attempt):
+        x, p, number, _ = self.place(self.own_position(t))
+        i = (key(self.seed, self.epoch, SUBSTITUTE, t, attempt)
+             % _part_length(self.totals[x], self.parts, p))
+        return self.element(x, p, number, i)
 
 
 # --- passes ---
@@ -267,8 +360,10 @@ class Pass:
 
 # --- tokens ---
 
-def order_hash(shuffle, window, parts):
-    return "%016x" % hash_text("%s %d %d" % (shuffle, window, parts))
+def order_hash(shuffle, window, parts, until=None, given=()):
+    """given: in a mix the shares of its sources."""
+    words = [shuffle, window, parts] + ([until, *given] if until else [])
+    return "%016x" % hash_text(" ".join(map(str, words)))
 
 
 def _check(values):

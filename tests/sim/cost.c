@@ -151,7 +151,7 @@ int main(int argc, char **argv)
 	if (!s || n_workers == 0 || n_workers > 64 || n_bytes < 2)
 		return 2;
 	make_samples(&s->samples, 100000, n_bytes);
-	s->feed = (struct core_feed){.name = "train", .samples = &s->samples, .batch_size = BATCH,
+	s->feed = (struct core_feed){.name = "train", .samples = &s->samples, .n_positions = 100000, .batch_size = BATCH,
 				     .slots_per_rank = 4, .n_slots = 4, .n_rows = BATCH,
 				     .order = {.shuffle = SHUFFLE_FULL, .seed = 1, .parts = 1}};
 	spec.feeds = &s->feed;

@@ -83,7 +83,7 @@ static uint64_t count_limit(const struct sim *s, const struct oracle_stream *o, 
 			    uint64_t *ret_allowed)
 {
 	const struct core_feed *feed = &s->world.feeds[o->feed];
-	double share = feed->bad_limit * (double)feed->samples->n_samples;
+	double share = feed->bad_limit * (double)feed->n_positions;
 	uint64_t n = bad_here;
 
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {

@@ -42,7 +42,7 @@ void oracle_start(struct sim *s, uint32_t stream, uint32_t batch, uint64_t epoch
 	const struct core_feed *feed = &s->world.feeds[o->feed];
 	uint32_t world = s->groups[o->group].world;
 
-	o->pass = (struct pass){.n_samples = feed->samples->n_samples, .start = position, .world = world,
+	o->pass = (struct pass){.n_samples = feed->n_positions, .start = position, .world = world,
 				.last = feed->last};
 	o->pass.batch = batch ? batch : feed->batch_size ? feed->batch_size : feed->batch_global / world;
 	o->epoch = epoch;

@@ -46,6 +46,9 @@ struct world_feed {
 	struct sample_shard shards[SIM_SHARDS_MAX];
 	uint64_t starts[SIM_SHARDS_MAX + 1];
 	struct order_shards order_shards;
+	struct order_mix mix; /* when the feed has several sources */
+	uint32_t shares[SIM_SHARDS_MAX];
+	size_t first_shards[SIM_SHARDS_MAX + 1];
 	uint64_t salt;				      /* of its samples' fates */
 	unsigned bad, poison, large;		      /* of 10,000 samples */
 	uint32_t *n_errors, *n_late, *n_deaths, *n_overruns; /* faults injected, by sample */

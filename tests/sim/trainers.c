@@ -29,7 +29,7 @@ void trainers_make(struct sim *s)
 			snprintf(g->name, sizeof(g->name), "group%u", i);
 		g->base_epoch = sim_below(s, 4);
 		if (sim_odds(s, 5000))
-			g->base_start = sim_below(s, s->world.feeds[g->feed].samples->n_samples);
+			g->base_start = sim_below(s, s->world.feeds[g->feed].n_positions);
 		for (uint32_t r = 0; r < g->local_world; r++) {
 			s->trainers[s->n_trainers] = (struct trainer){.group = i, .rank = r,
 								      .stream = NOBODY};
@@ -49,7 +49,7 @@ static void tick_again(struct sim *s, uint32_t trainer, uint64_t in_ns)
 static void choose_place(struct sim *s, const struct sim_group *g, uint64_t *ret_epoch,
 			 uint64_t *ret_position)
 {
-	uint64_t n = s->world.feeds[g->feed].samples->n_samples, all = batch_all(s, g);
+	uint64_t n = s->world.feeds[g->feed].n_positions, all = batch_all(s, g);
 
 	*ret_epoch = sim_odds(s, 100) ? sim_below(s, 1000) + (UINT64_C(1) << 40)
 				       : g->base_epoch + sim_below(s, 12); /* a pass before it ends in one from 0 */
@@ -96,7 +96,7 @@ static bool is_impossible(const struct sim *s, const struct sim_group *g)
 	uint64_t all = batch_all(s, g);
 
 	return all % g->world || all / g->world > feed->n_rows ||
-	       (feed->last == LAST_DROP && feed->samples->n_samples < all);
+	       (feed->last == LAST_DROP && feed->n_positions < all);
 }
 
 /* A refusal is right, or wrong, or up to the core. */
@@ -299,7 +299,7 @@ static bool is_batch_wrong(const struct sim *s, const struct sim_group *g, uint3
 {
 	const struct core_feed *feed = &s->world.feeds[g->feed];
 
-	return batch > feed->n_rows || (feed->last == LAST_DROP && batch > feed->samples->n_samples);
+	return batch > feed->n_rows || (feed->last == LAST_DROP && batch > feed->n_positions);
 }
 
 /* Another size of its batches, where no other rank has to agree. */

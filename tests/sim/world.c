@@ -148,6 +148,28 @@ static void make_order(struct sim *s, struct core_feed *feed)
 	}
 }
 
+/* Some of the shards each, by any weights: what the order refuses stays one source. */
+static void make_mix(struct sim *s, struct core_feed *feed, struct world_feed *more)
+{
+	const size_t n_shards = more->samples.n_shards;
+	double weights[SIM_SHARDS_MAX];
+	struct reason why;
+	size_t n = 0;
+
+	if (feed->order.shuffle == SHUFFLE_BLOCK && feed->order.parts > 1 && sim_odds(s, 5000))
+		feed->order.parts = sim_between(s, 1, 3); /* else few mixes fit into so few samples */
+	for (size_t at = 0; at < n_shards; at = more->first_shards[n]) {
+		weights[n] = sim_odds(s, 5000) ? 1 : (double)sim_between(s, 1, 1000) / 100;
+		more->first_shards[++n] = sim_between(s, at + 1, n_shards);
+	}
+	shares_make(weights, n, more->shares);
+	more->mix = (struct order_mix){.until = sim_odds(s, 4000) ? UNTIL_FIRST : UNTIL_ALL, .n_sources = n,
+				       .shares = more->shares, .first_shards = more->first_shards};
+	feed->order.mix = &more->mix;
+	if (order_check_mix(&feed->order, &more->order_shards, &why))
+		feed->order.mix = NULL;
+}
+
 static void make_units(struct sim *s, struct world_feed *more)
 {
 	uint64_t n = more->samples.n_units + 1;
@@ -185,6 +207,9 @@ static void make_feed(struct sim *s, uint32_t feed)
 	if (f->inflated_bytes && sim_odds(s, 6000))
 		f->inflated_bytes += CORE_PAGE * sim_below(s, 2048);
 	make_order(s, f);
+	if (sim_odds(s, 4000))
+		make_mix(s, f, more);
+	f->n_positions = order_length(&f->order, &more->order_shards);
 	if (sim_odds(s, 6000)) {
 		f->batch_size = sim_between(s, 1, sim_odds(s, 5000) ? 6 : 40);
 		f->n_rows = (uint32_t)f->batch_size;

@@ -152,12 +152,13 @@ static void feed_keys(void **state)
 		 "single _, beginning with a letter or _\n"},
 		{"feeds:\n  a:\n    source: x\n    batch: {size: 1}\n    fields: {l: {from: c, decode: integer}}\n",
 		 "f.yaml:3:13: feeds.a.source: 'x' is wrong; accepted: a mapping with the keys format, shards, "
-		 "reads\n"},
+		 "reads, weight, or a list of such mappings\n"},
 		{"feeds:\n  a:\n    source: {format: mds, shards: [], weight: 2}\n    batch: {size: 1}\n"
 		 "    fields: {l: {from: c, decode: integer}}\n",
 		 "f.yaml:3:22: feeds.a.source.format: 'mds' is not in this version; accepted: webdataset\n"
 		 "f.yaml:3:35: feeds.a.source.shards: an empty list is wrong; accepted: a path or a list of paths\n"
-		 "f.yaml:3:39: feeds.a.source.weight: not in this version; accepted here: format, shards, reads\n"},
+		 "f.yaml:3:47: feeds.a.source.weight: goes with a list of sources alone; accepted: without it, or source "
+		 "as a list of mappings, each with weight\n"},
 		{"feeds:\n  a:\n    source: {format: webdataset, shards: ['pipe:cat x', 'http://a/b', '']}\n"
 		 "    batch: {size: 1}\n    fields: {l: {from: c, decode: integer}}\n",
 		 "f.yaml:3:43: feeds.a.source.shards.0: 'pipe:cat x' is not a file: no shell is run, and remote "
@@ -199,6 +200,47 @@ static void feed_keys(void **state)
 #define FEED(batch)                                                                                \
 	"feeds:\n  a:\n    source: {format: webdataset, shards: x}\n    batch: " batch "\n"        \
 	"    fields: {l: {from: c, decode: integer}}\n"
+
+#define MIX(list, order) "feeds:\n  a:\n    batch: {size: 1}\n    fields: {l: {from: c, decode: integer}}\n"       \
+			 "    order: {" order "}\n    source:\n" list
+#define WEIGHTS "a number, 0.000001 to 1000000000"
+
+/* Lists of sources; the first item is in line 7. */
+static void mixes(void **state)
+{
+	static const struct sample samples[] = {
+		{"feeds:\n  a:\n    source: []\n    batch: {size: 1}\n    fields: {l: {from: c, decode: integer}}\n",
+		 "f.yaml:3:13: feeds.a.source: a list of 0 is wrong; accepted: 1 to 1024 sources\n"},
+		{"feeds:\n  a:\n    source: {format: webdataset, shards: x}\n    order: {until: all}\n    batch: {size: 1}\n"
+		 "    fields: {l: {from: c, decode: integer}}\n",
+		 "f.yaml:4:20: feeds.a.order.until: goes with a list of sources alone; accepted: without it, or source as a "
+		 "list of mappings, each with weight\n"},
+		{MIX("    - {format: webdataset, shards: x}\n    - {format: webdataset, shards: y, weight: 1}\n", ""),
+		 "f.yaml:7:7: feeds.a.source.0.weight: is missing: every source of a list needs one; accepted: " WEIGHTS "\n"},
+		{MIX("    - {format: webdataset, shards: x, weight: 0}\n    - {format: webdataset, shards: y, weight: -1}\n"
+		     "    - {format: webdataset, shards: z, weight: 1e99}\n    - {format: webdataset, shards: z, weight: nan}\n",
+		     ""),
+		 "f.yaml:7:47: feeds.a.source.0.weight: '0' is out of range; accepted: " WEIGHTS "\n"
+		 "f.yaml:8:47: feeds.a.source.1.weight: '-1' is out of range; accepted: " WEIGHTS "\n"
+		 "f.yaml:9:47: feeds.a.source.2.weight: '1e99' is out of range; accepted: " WEIGHTS "\n"
+		 "f.yaml:10:47: feeds.a.source.3.weight: 'nan' is wrong; accepted: " WEIGHTS "\n"},
+		{MIX("    - {format: webdataset, shards: x, weight: 10000}\n    - {format: webdataset, shards: y, weight: 1}\n",
+		     "until: all"),
+		 "f.yaml:8:47: feeds.a.source.1.weight: 1 of 10001 together is too little: of every 1024 samples none would be "
+		 "its own; accepted: more weight, or no such source\n"},
+		{MIX("    - x.tar\n    - {format: webdataset, shard: y, weight: 1}\n", "until: longest"),
+		 "f.yaml:5:20: feeds.a.order.until: 'longest' is wrong; accepted: first, all\n"
+		 "f.yaml:7:7: feeds.a.source.0: 'x.tar' is wrong; accepted: a mapping with the keys format, shards, reads, "
+		 "weight\n"
+		 "f.yaml:8:7: feeds.a.source.1.shards: is missing: The shards, tars as they are or compressed with zstd or "
+		 "gzip: a path or a list of paths, with brace ranges and globs; ${NAME} is taken from the environment. "
+		 "Accepted: a path or a list of paths\n"
+		 "f.yaml:8:28: feeds.a.source.1.shard: unknown key; did you mean shards? accepted here: format, shards, reads, "
+		 "weight\n"},
+	};
+
+	REFUSE_ALL(samples);
+}
 
 static void batches(void **state)
 {
@@ -431,7 +473,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(yaml),	     cmocka_unit_test(depth),	   cmocka_unit_test(daemon_keys),
-		cmocka_unit_test(feed_keys), cmocka_unit_test(batches),	   cmocka_unit_test(field_keys),
+		cmocka_unit_test(feed_keys), cmocka_unit_test(mixes), cmocka_unit_test(batches),	   cmocka_unit_test(field_keys),
 		cmocka_unit_test(transforms), cmocka_unit_test(overrides), cmocka_unit_test(bounds),
 	};
 

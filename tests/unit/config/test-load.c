@@ -39,8 +39,8 @@ static void defaults(void **state)
 	assert_int_equal(c->daemon.log.least[LOG_TOPIC_reads], LOG_INFO);
 	assert_int_equal(c->n_feeds, 1);
 	assert_null(config_feed(c, "trai"));
-	assert_string_equal(f->patterns[0], "a.tar");
-	assert_true(f->is_direct);
+	assert_string_equal(f->inputs[0].patterns[0], "a.tar");
+	assert_true(f->inputs[0].is_direct);
 	assert_int_equal(f->shuffle, CONFIG_SHUFFLE_FULL);
 	assert_int_equal(f->seed, 0);
 	assert_int_equal(f->window, 0);
@@ -88,10 +88,10 @@ static void all_given(void **state)
 	assert_string_equal(c->daemon.ledger, "/data/ledger");
 	assert_string_equal(c->daemon.index_cache, "/c");
 	assert_int_equal(c->daemon.log.least[LOG_TOPIC_reads], LOG_DEBUG);
-	assert_int_equal(f->n_patterns, 2);
-	assert_string_equal(f->patterns[0], "/data/{0..9}.tar");
-	assert_string_equal(f->patterns[1], "*.tar");
-	assert_false(f->is_direct);
+	assert_int_equal(f->inputs[0].n_patterns, 2);
+	assert_string_equal(f->inputs[0].patterns[0], "/data/{0..9}.tar");
+	assert_string_equal(f->inputs[0].patterns[1], "*.tar");
+	assert_false(f->inputs[0].is_direct);
 	assert_int_equal(f->shuffle, CONFIG_SHUFFLE_BLOCK);
 	assert_int_equal(f->seed, UINT64_MAX);
 	assert_int_equal(f->window, 64);
@@ -217,8 +217,33 @@ static void who_wins(void **state)
 	assert_int_equal(c->daemon.log.least[LOG_TOPIC_reads], LOG_WARN);  /* not in the file at all */
 	assert_int_equal(c->feeds[0].slots, 7);
 	assert_int_equal(c->feeds[0].batch_size, 2); /* the last one */
-	assert_int_equal(c->feeds[0].n_patterns, 2);
-	assert_string_equal(c->feeds[0].patterns[1], "y{0..3}.tar");
+	assert_int_equal(c->feeds[0].inputs[0].n_patterns, 2);
+	assert_string_equal(c->feeds[0].inputs[0].patterns[1], "y{0..3}.tar");
+	config_free(c);
+}
+
+/* Several sources, and what reaches into their list. */
+static void mixes(void **state)
+{
+	static char a[] = "RINGFEED_FEEDS__TRAIN__SOURCE__1__WEIGHT=7";
+	char *const environment[] = {a, NULL};
+	const char *const sets[] = {"feeds.train.source.0.weight=2.5", "feeds.train.order.until=all"};
+	struct config *c = accept("feeds:\n"
+				  "  train:\n"
+				  "    source:\n"
+				  "    - {format: webdataset, shards: [a.tar, b.tar], weight: 1}\n"
+				  "    - {format: webdataset, shards: c.tar, weight: 1e-3, reads: buffered}\n"
+				  "    batch: {size: 8}\n"
+				  "    fields: {label: {from: cls, decode: integer}}\n", sets, 2, environment);
+	const struct config_feed *f = &c->feeds[0];
+
+	assert_true(f->is_mix);
+	assert_int_equal(f->n_inputs, 2);
+	assert_int_equal(f->until, CONFIG_UNTIL_ALL);
+	assert_true(f->inputs[0].weight == 2.5 && f->inputs[1].weight == 7);
+	assert_true(f->inputs[0].is_direct && !f->inputs[1].is_direct);
+	assert_int_equal(f->inputs[0].n_patterns, 2);
+	assert_string_equal(f->inputs[1].patterns[0], "c.tar");
 	config_free(c);
 }
 
@@ -323,7 +348,7 @@ int main(void)
 		cmocka_unit_test(defaults),	  cmocka_unit_test(all_given),
 		cmocka_unit_test(block_window),	  cmocka_unit_test(image_steps),
 		cmocka_unit_test(image_shapes),	  cmocka_unit_test(who_wins),
-		cmocka_unit_test(deep_overrides), cmocka_unit_test(sample),
+		cmocka_unit_test(mixes), cmocka_unit_test(deep_overrides), cmocka_unit_test(sample),
 		cmocka_unit_test(sample_comments), cmocka_unit_test(files),
 		cmocka_unit_test(default_socket),
 	};

@@ -163,6 +163,75 @@ static void answer_order(struct talk *k, int is_substitute)
 	order_deinit(&o);
 }
 
+static double read_source(char *text, uint64_t *starts, size_t *n_shards)
+{
+	const double weight = strtod(text, &text);
+
+	for (; *text == ':' || *text == ','; ++*n_shards)
+		starts[*n_shards + 1] = starts[*n_shards] + strtoull(text + 1, &text, 10);
+	return weight;
+}
+
+static void say_mix(struct talk *k, const struct order_spec *spec, const struct order_shards *shards, uint64_t epoch,
+		    uint64_t first, uint64_t count)
+{
+	struct order o;
+
+	say(k, "%" PRIu64, order_length(spec, shards));
+	if (order_init(&o, spec, shards, epoch) < 0)
+		abort();
+	for (uint64_t t = first; t < first + count; t++) {
+		say(k, " %" PRIu64, order_sample(&o, t));
+		for (unsigned a = 1; a <= ORDER_ATTEMPTS; a++)
+			say(k, ",%" PRIu64, order_substitute(&o, t, a));
+	}
+	order_deinit(&o);
+}
+
+static void answer_mix(struct talk *k)
+{
+	static uint64_t starts[SHARDS_MAX + 1];
+	double weights[SHARES_ALL] = {0};
+	uint32_t shares[SHARES_ALL];
+	size_t first_shards[SHARES_ALL + 1] = {0};
+	struct order_mix mix = {.shares = shares, .first_shards = first_shards};
+	struct order_spec spec = {.mix = &mix};
+	struct order_shards shards = {.starts = starts};
+	struct reason why = {""};
+	uint64_t epoch, first, count;
+
+	mix.until = strcmp(word(k), "first") == 0 ? UNTIL_FIRST : UNTIL_ALL;
+	spec.shuffle = shuffle(k);
+	spec.seed = number(k);
+	epoch = number(k);
+	spec.window = number(k);
+	spec.parts = number(k);
+	first = number(k);
+	count = number(k);
+	for (; k->from && mix.n_sources < SHARES_ALL; mix.n_sources++) {
+		weights[mix.n_sources] = read_source(word(k), starts, &shards.n_shards);
+		first_shards[mix.n_sources + 1] = shards.n_shards;
+	}
+	shares_make(weights, mix.n_sources, shares);
+	if (order_check_mix(&spec, &shards, &why))
+		say(k, "%s", why.text[0] ? "refused" : "?");
+	else
+		say_mix(k, &spec, &shards, epoch, first, count);
+}
+
+static void answer_shares(struct talk *k)
+{
+	double weights[SHARES_ALL] = {0};
+	uint32_t shares[SHARES_ALL];
+	size_t n = 0;
+
+	while (k->from && n < SHARES_ALL)
+		weights[n++] = real(k);
+	shares_make(weights, n, shares);
+	for (size_t i = 0; i < n; i++)
+		say(k, "%s%" PRIu32, i ? " " : "", shares[i]);
+}
+
 static void answer_pass(struct talk *k)
 {
 	struct pass p = {.n_samples = number(k)};
@@ -210,7 +279,9 @@ static void answer_check(struct talk *k)
 
 static void answer_token(struct talk *k)
 {
-	struct order_spec spec;
+	uint32_t shares[SHARES_ALL];
+	struct order_mix mix = {.shares = shares};
+	struct order_spec spec = {0};
 	struct token t;
 	char text[TOKEN_MAX];
 
@@ -222,6 +293,12 @@ static void answer_token(struct talk *k)
 	spec.shuffle = shuffle(k);
 	spec.window = number(k);
 	spec.parts = number(k);
+	if (k->from) {
+		spec.mix = &mix;
+		mix.until = strcmp(word(k), "first") == 0 ? UNTIL_FIRST : UNTIL_ALL;
+	}
+	while (k->from && mix.n_sources < SHARES_ALL)
+		shares[mix.n_sources++] = (uint32_t)number(k);
 	t.order_hash = token_order_hash(&spec);
 	token_format(&t, text);
 	say(k, "%s", text);
@@ -265,6 +342,10 @@ int answer(char *question, char ret_text[ANSWER_MAX])
 		answer_order(&k, 0);
 	else if (strcmp(verb, "substitutes") == 0)
 		answer_order(&k, 1);
+	else if (strcmp(verb, "mix") == 0)
+		answer_mix(&k);
+	else if (strcmp(verb, "shares") == 0)
+		answer_shares(&k);
 	else if (strcmp(verb, "pass") == 0)
 		answer_pass(&k);
 	else if (strcmp(verb, "check") == 0)

@@ -9,8 +9,11 @@
     substitutes … (the same): with all attempts behind each
     pass N START BATCH WORLD LAST EPOCH J RANK: batches, (epoch, position) after batch J, its
         length, its first five positions and its last
+    shares WEIGHT…: of 1024, for each source
+    mix UNTIL SHUFFLE SEED EPOCH WINDOW PARTS FIRST COUNT SOURCES, each WEIGHT:SHARD,SHARD…: N and
+        the sample's number at each position, with all substitutes behind it; or "refused"
     check SHUFFLE WINDOW PARTS N           parse TEXT
-    token FINGERPRINT SEED EPOCH POSITION BAD SHUFFLE WINDOW PARTS
+    token FINGERPRINT SEED EPOCH POSITION BAD SHUFFLE WINDOW PARTS [UNTIL SHARES…]
 """
 import pathlib
 import random
@@ -36,6 +39,22 @@ def order(words, has_substitutes):
         if has_substitutes:
             text += "".join(",%d" % o.substitute(t, a) for a in range(1, twin.ATTEMPTS + 1))
         said.append(text)
+    return " ".join(said)
+
+
+def mix(words):
+    until, shuffle = words[:2]
+    seed, epoch, window, parts, first, count = map(int, words[2:8])
+    sources = [(float(w), [int(n) for n in shards.split(",")])
+               for w, shards in (word.split(":") for word in words[8:])]
+    try:
+        o = twin.Mix(sources, until, shuffle, seed, epoch, window, parts)
+    except twin.Refused:
+        return "refused"
+    said = [str(o.n)]
+    for t in range(first, first + count):
+        numbers = [o.sample(t)] + [o.substitute(t, a) for a in range(1, twin.ATTEMPTS + 1)]
+        said.append(",".join(map(str, numbers)))
     return " ".join(said)
 
 
@@ -68,7 +87,8 @@ def check(words):
 def token(words):
     seed, epoch, position, bad = map(int, words[1:5])
     return twin.token_make(words[0], seed, epoch, position,
-                           twin.order_hash(words[5], int(words[6]), int(words[7])), bad)
+                           twin.order_hash(words[5], int(words[6]), int(words[7]),
+                                           *([words[8], words[9:]] if words[8:] else [])), bad)
 
 
 def parse(text):
@@ -102,7 +122,9 @@ def answer(question):
         return order(words, verb == "substitutes")
     if verb == "parse":
         return parse(rest)
-    return {"pass": one_pass, "check": check, "token": token}[verb](words)
+    if verb == "shares":
+        return " ".join(map(str, twin.shares([float(w) for w in words])))
+    return {"mix": mix, "pass": one_pass, "check": check, "token": token}[verb](words)
 
 
 # --- questions at random, from one seed ---
@@ -130,6 +152,32 @@ def any_order(r):
     return " ".join(map(str, words))
 
 
+def any_weight(r):
+    return r.choice([1, 1, 2, 3, 0.5, 0.1, r.random() + 1e-6, r.uniform(0, 1e6) + 1e-6,
+                     10.0**r.randrange(-6, 9)])
+
+
+def any_shards(r):
+    n_shards = r.choice([1, 1, 2, 3, 9])
+    size = r.choice([3, 40, 300, 300, 3000, 3000, 10**5, 2**40])
+    return [0 if r.random() < 0.1 else r.randrange(size + 1) for _ in range(n_shards)]
+
+
+def any_mix(r):
+    sources = [(any_weight(r), any_shards(r)) for _ in range(r.choice([1, 2, 2, 3, 3, 5, 12]))]
+    if r.random() < 0.5:  # one that goes round and round
+        sources[0] = (sources[0][0], [r.randrange(1, 40) for _ in range(r.randrange(1, 5))])
+    shuffle = r.choice(["none", "full", "block", "block"])
+    window, parts = (r.choice([1, 7, 64, 5000]), r.choice([1, 1, 2, 4, 7])) if shuffle == "block" else (0, 1)
+    sizes = [sum(shards) for _, shards in sources]
+    first = r.choice([0, r.randrange(5000), r.randrange(1 + 2 * 1024 * max(sizes)),
+                      r.getrandbits(50)])
+    words = [r.choice(["first", "all", "all"]), shuffle, any_u64(r), any_u64(r), window, parts, first,
+             r.randrange(1, 12)]
+    words += ["%r:%s" % (w, ",".join(map(str, shards))) for w, shards in sources]
+    return "mix " + " ".join(map(str, words))
+
+
 def any_pass(r):
     n = r.choice([1, 2, r.randrange(1, 60), r.randrange(1, 5000), max(1, any_u64(r))])
     start = r.choice([0, 0, r.randrange(n), n - 1, n, any_u64(r)])
@@ -146,6 +194,9 @@ def any_token(r):
     fingerprint = "%032x" % r.getrandbits(128)
     shuffle = r.choice(["none 0 1", "full 0 1", "block %d %d" % (any_u64(r), any_u64(r))])
     numbers = " ".join(str(any_u64(r)) for _ in range(4))
+    if r.random() < 0.3:
+        given = twin.shares([any_weight(r) for _ in range(r.choice([1, 2, 3, 40, 300]))])
+        shuffle += " %s %s" % (r.choice(["first", "all"]), " ".join(map(str, given)))
     return "token %s %s %s" % (fingerprint, numbers, shuffle)
 
 
@@ -168,9 +219,14 @@ def damage(r, text):
 
 def any_question(r):
     verb = r.choice(["key", "text", "draw", "real", "below", "perm", "order", "order", "order",
-                     "substitutes", "pass", "pass", "pass", "check", "token", "parse", "parse"])
+                     "substitutes", "shares", "mix", "mix", "mix", "pass", "pass", "pass", "check", "token", "parse", "parse"])
     if verb in ("order", "substitutes"):
         return verb + " " + any_order(r)
+    if verb == "mix":
+        return any_mix(r)
+    if verb == "shares":
+        n = r.choice([1, 2, 3, 3, 7, 30])
+        return "shares " + " ".join(repr(any_weight(r)) for _ in range(n))
     if verb == "pass":
         return any_pass(r)
     if verb == "token":

@@ -39,6 +39,31 @@ static void page(void **state)
 	order_deinit(&o);
 }
 
+static void page_of_mixes(void **state)
+{
+	static const double weights[3] = {0.7, 0.2, 0.1}, two[2] = {3, 1};
+	const uint64_t first[] = {253, 1111, 327, 378, 1115}, all[] = {285, 1189, 430, 1523, 1542};
+	const size_t first_shards[] = {0, 2, 3};
+	uint32_t shares[3];
+
+	shares_make(weights, 3, shares);
+	assert_true(shares[0] == 717 && shares[1] == 205 && shares[2] == 102);
+	shares_make(two, 2, shares);
+	for (unsigned i = 0; i < 2; i++) {
+		const uint64_t starts[] = {0, 700, 1500, i ? 1560 : 2100};
+		const struct order_shards shards = {starts, 3};
+		const struct order_mix mix = {i ? UNTIL_ALL : UNTIL_FIRST, 2, shares, first_shards};
+		const struct order_spec spec = {SHUFFLE_FULL, 7, 0, 1, &mix};
+		struct order o;
+
+		assert_int_equal(order_init(&o, &spec, &shards, 3), 0);
+		assert_int_equal(o.n_samples, i ? 2048 : 1024);
+		for (uint64_t t = 0; t < 5; t++)
+			assert_int_equal(order_sample(&o, i ? 952 + t : t), i ? all[t] : first[t]);
+		order_deinit(&o);
+	}
+}
+
 static void table(void **state)
 {
 	static char line[QUESTION_MAX], text[ANSWER_MAX];
@@ -68,6 +93,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(page),
+		cmocka_unit_test(page_of_mixes),
 		cmocka_unit_test(table),
 	};
 

@@ -323,7 +323,7 @@ static void print_table(size_t piece, bool is_saved, char *fields, char **paths,
 		if (stat(paths[i], &st) < 0 ||
 		    (is_saved ? shard_index_load(paths[i], NULL, &st, &x) : scan(paths[i], 0, true, &x)) != 0)
 			exit(1);
-		r = samples_add(&s, &p, paths[i], &st, &x, &why);
+		r = samples_add(&s, &p, 0, paths[i], &st, &x, &why);
 		if (r < 0)
 			exit(1);
 		if (r > 0)

@@ -23,7 +23,7 @@ static struct snapshot_rank rank_of(unsigned feed, unsigned group, unsigned rank
 static int begin(void **state)
 {
 	(void)state;
-	if (snapshot_init(&s, 2, 3, 1))
+	if (snapshot_init(&s, 2, 3, 1, 0))
 		return 1;
 	s.version = s.socket = s.engine = s.engine_reason = s.kernels = "x";
 	s.feeds[0].name = "one";

@@ -23,7 +23,7 @@ static struct snapshot s;
 static int fill(void **state)
 {
 	(void)state;
-	if (snapshot_init(&s, 2, 3, 1))
+	if (snapshot_init(&s, 2, 3, 1, 0))
 		return 1;
 	s.version = "1.2.3";
 	s.started_ns = 1000;

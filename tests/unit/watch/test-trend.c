@@ -18,7 +18,7 @@ static struct trend t;
 static int begin(void **state)
 {
 	(void)state;
-	if (snapshot_init(&s, 1, 2, 1) || trend_init(&t, 1))
+	if (snapshot_init(&s, 1, 2, 1, 0) || trend_init(&t, 1))
 		return 1;
 	s.feeds[0].name = "f";
 	s.now_ns = 5 * SECOND;
