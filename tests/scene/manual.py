@@ -12,7 +12,7 @@ COMMANDS = (scene.ROOT / "src/main/commands.def").read_text()
 OPTIONS = (scene.ROOT / "src/main/options.def").read_text()
 KEYS = (scene.ROOT / "src/config/keys.def").read_text()
 STEPS = (scene.ROOT / "src/config/transforms.def").read_text()
-PREFIXES = {"ROOT": "", "DAEMON": "daemon.", "FEED": "feeds.NAME.", "FIELD": "feeds.NAME.fields.NAME."}
+PREFIXES = {"ROOT": "", "DAEMON": "daemon.", "FEED": "feeds.NAME.", "SOURCE": "feeds.NAME.source.", "FIELD": "feeds.NAME.fields.NAME."}
 
 
 def page(section):

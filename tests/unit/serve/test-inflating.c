@@ -105,6 +105,73 @@ static void windows(void **state)
 	assert_true(n > 300 && n_tight > n / 20); /* shards are rarely laid so badly */
 }
 
+/* The most different shards in a block of all parts together. */
+static uint64_t most_in_block(const struct made *m, const struct order_spec *spec, uint64_t epoch)
+{
+	const struct order_shards shards = {m->starts, m->samples.n_shards};
+	uint64_t most = 0;
+	struct order o;
+
+	assert_int_equal(order_init(&o, spec, &shards, epoch), 0);
+	for (uint64_t from = 0; from < o.n_samples; from += SHARES_ALL * spec->parts) {
+		bool is_touched[SHARDS_MAX] = {false};
+		uint64_t n_touched = 0, in_shard;
+
+		for (uint64_t t = from; t < from + SHARES_ALL * spec->parts; t++) {
+			uint32_t shard = order_shard_of(&shards, order_sample(&o, t), &in_shard);
+
+			n_touched += !is_touched[shard];
+			is_touched[shard] = true;
+		}
+		most = n_touched > most ? n_touched : most;
+	}
+	order_deinit(&o);
+	return most;
+}
+
+/* Two sources of longer shards, the first ones and the rest. */
+static void mixes(void **state)
+{
+	static struct made m;
+	const struct config config = {.daemon = {.memory = 512 * MIB}};
+	unsigned n = 0, n_less = 0;
+
+	for (int turn = 0; turn < 300; turn++) {
+		struct config_input inputs[2] = {{.weight = (double)(1 + below(9))}, {.weight = (double)(1 + below(9))}};
+		const double weights[2] = {inputs[0].weight, inputs[1].weight};
+		const bool is_block = below(3) > 0;
+		struct config_feed feed = {.shuffle = is_block ? CONFIG_SHUFFLE_BLOCK : CONFIG_SHUFFLE_NONE, .is_mix = true,
+					   .window = is_block ? 1 + below(200) : 0, .parts = is_block ? 1 + below(2) : 1,
+					   .inputs = inputs, .n_inputs = 2};
+		size_t first_shards[3] = {0};
+		uint32_t shares[2];
+		const struct order_mix mix = {UNTIL_FIRST, 2, shares, first_shards};
+		const struct order_spec spec = {is_block ? SHUFFLE_BLOCK : SHUFFLE_NONE, 3, feed.window, feed.parts, &mix};
+		struct inflating room;
+		struct reason why;
+
+		make(&m, (5 + below(50)) * MIB);
+		for (size_t i = 0; i < m.samples.n_shards; i++) {
+			m.shards[i].n_samples *= 20;
+			m.shards[i].source = i >= m.samples.n_shards / 2;
+			m.starts[i + 1] = m.starts[i] + m.shards[i].n_samples;
+		}
+		m.samples.n_samples = m.starts[m.samples.n_shards];
+		first_shards[1] = m.samples.n_shards / 2;
+		first_shards[2] = m.samples.n_shards;
+		shares_make(weights, 2, shares);
+		if (order_check_mix(&spec, &(struct order_shards){m.starts, m.samples.n_shards}, &why))
+			continue;
+		assert_int_equal(inflating_room(&config, &feed, &m.samples, &room), 0);
+		assert_true(room.n_units <= m.samples.n_shards);
+		for (uint64_t epoch = 0; epoch < 4; epoch++)
+			assert_true(most_in_block(&m, &spec, epoch) <= room.n_units);
+		n++;
+		n_less += room.n_units < m.samples.n_shards;
+	}
+	assert_true(n > 100 && n_less > n / 4);
+}
+
 static void others(void **state)
 {
 	static struct made m;
@@ -135,7 +202,7 @@ static void others(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(windows), cmocka_unit_test(others)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(windows), cmocka_unit_test(mixes), cmocka_unit_test(others)};
 
 	return cmocka_run_group_tests_name("serve-inflating", tests, NULL, NULL);
 }
