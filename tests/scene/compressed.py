@@ -5,9 +5,11 @@ both engines; what is damaged costs the samples of its unit, by name; memory sta
 
 Files are compressed by other hands: Python's zlib, the zstd program, frames by the format's page.
 """
+import bz2
 import collections
 import gzip
 import json
+import lzma
 import os
 import pathlib
 import random
@@ -118,7 +120,8 @@ def read_world(daemon, world):
 def draws_of(folder, shards):
     config = scene.write_config(folder, {"train": make_feed(shards, "block")})
     said = scene.ringfeed("order", "-c", config, "train", "--draws")
-    assert said.stdout.count("random_resized_crop(") == 150 and not said.stderr, said.stderr
+    assert said.stdout.count("random_resized_crop(") == 150 and all(
+        "shards indexed" in line for line in said.stderr.splitlines()), said.stderr  # slow machines tell progress
     return said.stdout
 
 
@@ -222,9 +225,9 @@ def refused_shards(folder):
         "cut.tar.gz": (gzip.compress(raw, 1)[:-100], "cut short"),
         "cut.tar.zst": (compressed.zstd_program(raw)[:-100], "cut short"),
         "behind.tar.gz": (gzip.compress(raw, 1) + b"garbage", "7 bytes behind"),
-        "a.tar.bz2": (subprocess.run(["bzip2", "-c"], input=raw[:100000], stdout=subprocess.PIPE).stdout or b"BZh9" + bytes(600),
+        "a.tar.bz2": (bz2.compress(raw[:100000]),
                       "compressed with bzip2, which is not supported"),
-        "a.tar.xz": (subprocess.run(["xz", "-c"], input=raw[:100000], stdout=subprocess.PIPE).stdout,
+        "a.tar.xz": (lzma.compress(raw[:100000]),
                      "compressed with xz, which is not supported"),
     }
     for name, (data, part) in cases.items():

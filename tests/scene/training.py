@@ -3,6 +3,7 @@
 """Trainers as people write them: plain PyTorch, torchrun, C, forked and spawned ones, Ctrl-C, `ringfeed run`.
 
 RINGFEED_TORCH_PYTHON names an interpreter that has torch; else this one is tried."""
+import contextlib
 import json
 import multiprocessing
 import os
@@ -323,6 +324,13 @@ def children_of(pid):
     return [int(word) for word in text.split()]
 
 
+def family_of(pid):
+    """All processes below it; those that end meanwhile are left out."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [p for child in children_of(pid) for p in (child, *family_of(child))]
+    return []
+
+
 def leftovers(runtime):
     return list(pathlib.Path(runtime).iterdir())
 
@@ -366,10 +374,8 @@ def run_interrupted(folder):
                                env=env, stderr=subprocess.DEVNULL)
         scene.wait_until(ready.exists, 20)
         ready.unlink()
-        pids = children_of(run.pid)
-        pids += [grand for pid in pids for grand in children_of(pid)]
-        pids += [leaf for pid in pids for leaf in children_of(pid)]
-        assert len(set(pids)) >= 6  # two copies, the daemon, the clean parent, two workers
+        scene.wait_until(lambda: len(family_of(run.pid)) >= 6)  # two copies, the daemon, the clean parent, two workers
+        pids = family_of(run.pid)
         run.send_signal(number)
         run.wait(timeout=15)
         assert number == signal.SIGKILL or run.returncode == 130
