@@ -28,7 +28,7 @@ void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_
 	ret->step = s->batches.head != NONE ? c->slots[s->batches.head].step : s->open.step;
 	ret->position = s->batches.head != NONE ? c->slots[s->batches.head].position
 			: s->open.pass.start + s->open.step * s->open.pass.batch * s->open.pass.world;
-	ret->n_batches = pass_n_batches(&s->open.pass);
+	ret->n_batches = s->is_empty_pass ? 0 : pass_n_batches(&s->open.pass); /* its cursor is in the next one already */
 	ret->n_lent = s->n_lent;
 	ret->n_due = s->n_due;
 	ret->n_bad = s->n_bad;

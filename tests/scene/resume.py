@@ -212,6 +212,20 @@ def resized_by_all_ranks(folder):
             seen += both[0] + both[1]
 
 
+def nothing_left_in_that_size(folder):
+    """What is left is less than one batch of the new size, and is dropped: the pass is over, and len() says so."""
+    feeds = {"train": photo_feed(pack(folder), size=16, last="drop")}
+    with daemon_for(folder, feeds, 0) as daemon, open_loader(daemon) as loader:
+        passes = iter(loader)
+        for _ in range(11):
+            next(passes)
+        loader.set_batch_size(10)
+        assert len(loader) == 13 and next(passes).position.tolist() == list(range(176, 186))
+        loader.set_batch_size(16)
+        assert len(loader) == 12 and next(passes, None) is None
+        assert len(loader) == N // 16 and loader.epoch == 1
+
+
 def batch_sizes_refused(folder):
     feeds = {"train": photo_feed(pack(folder), size=16)}
     with daemon_for(folder, feeds, 0) as daemon, open_loader(daemon) as loader:
@@ -399,5 +413,5 @@ def epoch_ends(folder):
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
     scene.main([p10_any_batch_any_daemon, p10_elastic_ranks, p10_other_batch_sizes, resized_by_all_ranks,
-                resized_while_copied_ahead, batch_sizes_refused, p09_daemon_killed_under_trainer, tokens_refused,
+                resized_while_copied_ahead, nothing_left_in_that_size, batch_sizes_refused, p09_daemon_killed_under_trainer, tokens_refused,
                 epoch_ends])
