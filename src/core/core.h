@@ -54,6 +54,9 @@ struct core_feed {
 	uint32_t n_slots;	 /* in the feed's pool */
 	uint32_t n_rows;	 /* of a slot */
 	uint64_t slot_bytes;	 /* for sentences */
+	uint32_t base;		 /* the feed it is a view of; else its own number. Views have their base's samples and order */
+	uint32_t window;	 /* share: 0: independent; else groups share one pass and are so many batches apart at most */
+	uint64_t evict_ns;	 /* slow: a trainer that keeps others waiting for so long is dropped; 0: never */
 	/* Room for inflated units, whole pages, at least core_inflated_least(); 0: no shard is compressed. */
 	uint64_t inflated_bytes;
 };
@@ -100,19 +103,23 @@ bool core_on_answer(struct core *c, uint64_t now_ns, unsigned worker, const void
 /* Time passed (core_deadline says when it must). */
 void core_on_time(struct core *c, uint64_t now_ns);
 
+enum core_start { CORE_START_NOW, CORE_START_NEXT_EPOCH };
+
 struct core_attach {
 	unsigned feed;
 	const char *group; /* "": a group of its own */
-	uint32_t rank, world, local_world, credit, generation;
+	uint32_t rank, replica, world, local_world, credit, generation;
 	uint32_t batch;		  /* rows of this rank's batches; 0: as configured */
-	uint64_t epoch, position; /* where the stream starts */
+	bool has_place;		  /* a token says where the stream starts; else `start`, where a pass is shared, or 0 */
+	enum core_start start;
+	uint64_t epoch, position; /* in with has_place; out: where it starts */
 	uint64_t bad;		  /* of the token */
 };
 
 enum { CORE_E_REFUSED = 1 };
 
 /* A trainer wants a place. 0 and the stream, or CORE_E_REFUSED with the sentence. */
-int core_on_attach(struct core *c, uint64_t now_ns, const struct core_attach *a,
+int core_on_attach(struct core *c, uint64_t now_ns, struct core_attach *a,
 		   uint32_t *ret_stream, struct reason *why);
 /* false: no such lease of this stream. */
 bool core_on_release(struct core *c, uint64_t now_ns, uint32_t stream, uint64_t lease);
@@ -154,6 +161,7 @@ enum core_action_kind {
 	CORE_FAIL,	  /* tell the stream's trainer, once; it gets nothing more */
 	CORE_BAD,	  /* a line for the ledger: bad.* */
 	CORE_GONE,	  /* the stream's number is free again */
+	CORE_PEER_GONE,	  /* tell the stream's trainer that peer.rank of its group, which shares a pass, has died */
 };
 
 enum core_failure {
@@ -163,6 +171,7 @@ enum core_failure {
 	CORE_FAIL_STORAGE,	   /* transient: fail */
 	CORE_FAIL_CHANGED,	   /* a shard is not the one that was indexed */
 	CORE_FAIL_REPLACED,	   /* a newer generation of the group took over */
+	CORE_FAIL_EVICTED,	   /* slow: it kept others waiting for count ms, of allowed ms */
 };
 
 struct core_action {
@@ -186,6 +195,9 @@ struct core_action {
 			uint64_t waits_ns[CORE_WAITS]; /* since the last one */
 			uint64_t opened_ns, staged_ns, ready_ns; /* when its rows were drawn, read, made */
 		} lend;
+		struct {
+			uint32_t rank, replica;
+		} peer;
 		struct {
 			enum core_failure failure;
 			enum cause cause;
@@ -213,7 +225,9 @@ struct core_slots {
 
 struct core_stream_view {
 	bool is_used, is_detached, has_hung_up, has_exited, has_failed;
-	uint32_t feed, rank, world, n_slots;
+	bool is_shared; /* others read its slots, too: they are for reading only */
+	uint32_t feed, rank, replica, world, n_slots;
+	uint64_t lag;	/* batches that it is behind whoever is furthest in the pass they share */
 	const char *group; /* "" for a group of its own */
 	uint32_t group_number;
 	uint64_t epoch, step; /* of the next batch to lend */
@@ -231,6 +245,7 @@ struct core_feed_view {
 	uint64_t causes[CAUSE_COUNT]; /* bad samples lent, by cause */
 	uint64_t n_warnings;	      /* of libjpeg */
 	uint64_t n_batches, n_due, n_good, n_bad, n_padded; /* lent to anyone: due = good + bad */
+	uint64_t n_made;	       /* rows made, each once, however many get it */
 	uint64_t waits_ns[CORE_WAITS]; /* of all its streams, the ended ones too */
 };
 

@@ -246,7 +246,7 @@ static void start_at(struct core *c, uint32_t stream, uint64_t epoch, uint64_t p
 	s->read = s->open;
 }
 
-int core_on_attach(struct core *c, uint64_t now_ns, const struct core_attach *a, uint32_t *ret_stream,
+int core_on_attach(struct core *c, uint64_t now_ns, struct core_attach *a, uint32_t *ret_stream,
 		   struct reason *why)
 {
 	uint32_t stream = unused_stream(c), group, n;
@@ -277,6 +277,8 @@ int core_on_attach(struct core *c, uint64_t now_ns, const struct core_attach *a,
 		return CORE_E_REFUSED;
 	}
 	s = &c->streams[stream];
+	if (!a->has_place)
+		a->epoch = a->position = a->bad = 0;
 	*s = (struct stream){.feed = a->feed, .group = group, .rank = a->rank, .batch = a->batch, .is_used = true, .wait = -1,
 			     .unread = list_empty(), .unread_ahead = list_empty(),
 			     .ahead = list_empty(), .batches = list_empty()};

@@ -6,7 +6,7 @@
  * read-only, writes the part that is inflated into, and the rows of the slot.
  *
  * On the wire a task of rows is struct task followed by n_samples struct task_sample, then n_samples x
- * n_fields struct task_extent; one that inflates is struct task (n_samples 1) followed by struct
+ * n_fields struct task_extent, then the struct task_targets of all its samples, in their order; one that inflates is struct task (n_samples 1) followed by struct
  * task_inflate. An answer is struct answer followed by n_samples struct answer_sample.
  * A worker's answer is untrusted: every value is checked before it is used.
  */
@@ -17,7 +17,11 @@
 
 #include <stdint.h>
 
-enum { TASK_SAMPLES_MAX = 64, TASK_DETAIL_MAX = 120 };
+enum {
+	TASK_SAMPLES_MAX = 64,
+	TASK_TARGETS_MAX = 64, /* of all samples of a task together */
+	TASK_DETAIL_MAX = 120,
+};
 
 enum {
 	TASK_SAMPLE_VALID = 1, /* batch.valid of the row */
@@ -38,6 +42,13 @@ struct task {
 struct task_sample {
 	uint64_t position, sample;
 	uint32_t row, flags;
+	uint32_t n_more; /* rows of other batches that get the same sample: its task_targets */
+	uint32_t reserved;
+};
+
+/* Another batch that a sample goes into, decoded once: of the same feed or of another view of it. */
+struct task_target {
+	uint32_t feed, slot, row, reserved;
 };
 
 struct task_extent {

@@ -200,6 +200,7 @@ void session_time(struct daemon *d);
 /* session-tell.c: what the core decides, as messages. */
 void session_lend(struct daemon *d, const struct core_action *a);
 void session_epoch_end(struct daemon *d, const struct core_action *a);
+void session_peer_gone(struct daemon *d, const struct core_action *a);
 void session_fail(struct daemon *d, const struct core_action *a);
 /* The feed's token at that place, as text. */
 void session_token(const struct served_feed *f, uint64_t epoch, uint64_t position, uint64_t bad, char *ret,

@@ -65,6 +65,9 @@ static void carry_out(struct daemon *d)
 		case CORE_GONE:
 			session_gone(d, a.stream);
 			break;
+		case CORE_PEER_GONE:
+			session_peer_gone(d, &a);
+			break;
 		}
 	}
 }

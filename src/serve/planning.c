@@ -242,6 +242,7 @@ int planning_make(const struct config *config, const struct dataset *datasets, s
 		r = fail(-ENOMEM);
 	for (size_t i = 0; r == 0 && i < config->n_feeds; i++) {
 		describe_feed(&config->feeds[i], &datasets[i], &p.core_feeds[i], &p.layouts[i]);
+		p.core_feeds[i].base = (uint32_t)i;
 		r = inflating_room(config, &config->feeds[i], &datasets[i].samples, &p.inflating[i]);
 	}
 	if (r == 0)

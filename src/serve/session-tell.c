@@ -80,6 +80,15 @@ void session_epoch_end(struct daemon *d, const struct core_action *a)
 	session_send(d, s, &m, sizeof(m), -1);
 }
 
+void session_peer_gone(struct daemon *d, const struct core_action *a)
+{
+	struct session *s = session_of(d, a->stream);
+	struct wire_PEER_GONE m = {.head = {WIRE_PEER_GONE, sizeof(m)}, .rank = a->peer.rank,
+				   .replica = a->peer.replica};
+
+	session_send(d, s, &m, sizeof(m), -1);
+}
+
 void session_fail(struct daemon *d, const struct core_action *a)
 {
 	struct session *s = session_of(d, a->stream);
@@ -88,7 +97,8 @@ void session_fail(struct daemon *d, const struct core_action *a)
 	char where[400] = "";
 
 	s->since_ns = d->now_ns;
-	if (a->bad.failure != CORE_FAIL_TOO_MANY_BAD && a->bad.failure != CORE_FAIL_REPLACED)
+	if (a->bad.failure != CORE_FAIL_TOO_MANY_BAD && a->bad.failure != CORE_FAIL_REPLACED &&
+	    a->bad.failure != CORE_FAIL_EVICTED)
 		ledger_name(d, a->bad.feed, a->bad.sample, where, sizeof(where));
 	switch (a->bad.failure) {
 	case CORE_FAIL_BAD_SAMPLE:
@@ -114,6 +124,11 @@ void session_fail(struct daemon *d, const struct core_action *a)
 	case CORE_FAIL_CHANGED:
 		session_say_failed(d, s, ESTALE, "ShardChanged", "%s: the shard is not the one that was indexed: "
 				   "start the daemon again to index it anew", where);
+		break;
+	case CORE_FAIL_EVICTED:
+		session_say_failed(d, s, ECANCELED, "Evicted", "it kept the other groups of feed %s waiting for %llu ms; "
+				   "slow: evict allows %llu ms", f->config->name, (unsigned long long)a->bad.count,
+				   (unsigned long long)a->bad.allowed);
 		break;
 	case CORE_FAIL_REPLACED:
 		session_say_failed(d, s, ECANCELED, "Refused", "a newer restart of this group took its place");

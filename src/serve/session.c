@@ -290,6 +290,7 @@ static void take_attach(struct daemon *d, struct session *s, const struct wire_A
 		session_close(d, number_of(d, s));
 		return;
 	}
+	a.has_place = *m->token;
 	a.epoch = at.epoch;
 	a.position = at.position;
 	a.bad = at.bad;

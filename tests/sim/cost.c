@@ -143,7 +143,7 @@ int main(int argc, char **argv)
 	struct core_spec spec = {.n_feeds = 1, .n_streams = 64, .n_workers = n_workers, .n_ahead = 4096,
 				 .staging_bytes = 64 << 20, .read_max = 1 << 20, .reads_in_flight = 32,
 				 .read_timeout_ns = 30000000000, .task_timeout_ns = 30000000000};
-	struct core_attach a = {.group = "", .world = 1, .local_world = 1};
+	struct core_attach a = {.group = "", .world = 1, .local_world = 1, .has_place = true};
 	struct core_totals totals;
 	struct reason why;
 	uint32_t stream;

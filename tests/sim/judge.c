@@ -152,6 +152,9 @@ static void judge_fail(struct sim *s, const struct core_action *a)
 	case CORE_FAIL_CHANGED:
 		SIM_CHECK(s, s->world.more[o->feed].n_changes > 0, "nothing has changed");
 		break;
+	case CORE_FAIL_EVICTED:
+		SIM_CHECK(s, false, "nobody shares a pass");
+		break;
 	case CORE_FAIL_REPLACED:
 		SIM_CHECK(s, s->coming == o->group && o->generation < s->groups[o->group].generation,
 			  "nobody came instead");
@@ -294,6 +297,9 @@ void judge_action(struct sim *s, const struct core_action *a)
 		break;
 	case CORE_GONE:
 		judge_gone(s, a);
+		break;
+	case CORE_PEER_GONE:
+		SIM_CHECK(s, false, "nobody shares a pass");
 		break;
 	}
 }

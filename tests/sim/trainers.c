@@ -138,6 +138,7 @@ static void attach(struct sim *s, uint32_t trainer)
 	was_taken = is_rank_taken(s, t);
 	if (!t->has_token)
 		choose_place(s, g, &t->epoch, &t->position);
+	a.has_place = true;
 	a.epoch = t->epoch;
 	a.position = t->position;
 	a.bad = t->bad;

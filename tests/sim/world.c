@@ -202,7 +202,7 @@ static void make_feed(struct sim *s, uint32_t feed)
 	more->n_deaths = calloc(n, sizeof(uint32_t));
 	more->n_overruns = calloc(n, sizeof(uint32_t));
 	make_units(s, more);
-	*f = (struct core_feed){.name = names[feed], .samples = &more->samples, .slot_bytes = 1 << 20};
+	*f = (struct core_feed){.name = names[feed], .samples = &more->samples, .slot_bytes = 1 << 20, .base = feed};
 	f->inflated_bytes = core_inflated_least(f->samples);
 	if (f->inflated_bytes && sim_odds(s, 6000))
 		f->inflated_bytes += CORE_PAGE * sim_below(s, 2048);
