@@ -6,6 +6,33 @@
 #include <assert.h>
 #include <string.h>
 
+static void view_place(const struct core *c, const struct stream *s, struct core_stream_view *ret)
+{
+	const struct core_feed *feed = &c->feeds[s->feed].feed;
+	const struct pass pass = {.n_samples = feed->n_positions, .start = s->pass_start, .batch = s->batch,
+				  .world = c->groups[s->group].world, .last = feed->last};
+
+	ret->epoch = s->next.epoch;
+	ret->position = s->next.position;
+	ret->step = step_at(&pass, s->next.position);
+	ret->n_batches = pass_n_batches(&pass);
+}
+
+/* Behind the one that is furthest in the same track, as far as its batches are still there. */
+static uint64_t count_lag(const struct core *c, const struct stream *s)
+{
+	const struct track *t = &c->tracks[s->track];
+	struct place furthest = s->next;
+	uint64_t n = 0;
+
+	for (uint32_t i = t->first_follower; i != NONE; i = c->streams[i].next_follower)
+		if (place_compare(c->streams[i].next, furthest) > 0)
+			furthest = c->streams[i].next;
+	for (uint32_t i = t->batches.head; i != NONE; i = c->slots[i].next)
+		n += place_compare(c->slots[i].place, s->next) >= 0 && place_compare(c->slots[i].place, furthest) < 0;
+	return n;
+}
+
 void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_view *ret)
 {
 	const struct stream *s = &c->streams[stream];
@@ -18,17 +45,16 @@ void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_
 	ret->has_hung_up = s->has_hung_up;
 	ret->has_exited = s->has_exited;
 	ret->has_failed = s->has_failed;
+	ret->is_shared = !s->maps_own;
 	ret->feed = s->feed;
 	ret->rank = s->rank;
+	ret->replica = s->replica;
 	ret->world = g->world;
 	ret->group = g->name;
 	ret->group_number = g->number;
-	ret->n_slots = s->n_slots;
-	ret->epoch = s->lend_epoch;
-	ret->step = s->batches.head != NONE ? c->slots[s->batches.head].step : s->open.step;
-	ret->position = s->batches.head != NONE ? c->slots[s->batches.head].position
-			: s->open.pass.start + s->open.step * s->open.pass.batch * s->open.pass.world;
-	ret->n_batches = s->is_empty_pass ? 0 : pass_n_batches(&s->open.pass); /* its cursor is in the next one already */
+	ret->n_slots = s->track == NONE ? s->n_holds : c->tracks[s->track].n_slots;
+	view_place(c, s, ret);
+	ret->lag = s->track == NONE ? 0 : count_lag(c, s);
 	ret->n_lent = s->n_lent;
 	ret->n_due = s->n_due;
 	ret->n_bad = s->n_bad;
@@ -36,8 +62,21 @@ void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_
 	ret->n_padded = s->n_padded;
 	memcpy(ret->waits_ns, s->waits_ns, sizeof(ret->waits_ns));
 	ret->wait = s->wait;
-	for (uint32_t i = 0; i < s->n_slots; i++)
-		ret->n_quarantined += c->slots[s->slots[i]].state == SLOT_QUARANTINED;
+	ret->n_quarantined = s->has_hung_up != s->has_exited ? s->n_holds : 0;
+}
+
+static void count_slot(const struct slot *slot, struct core_slots *to)
+{
+	if (slot->n_holders > slot->n_quarantined)
+		to->leased++;
+	else if (slot->n_holders > 0)
+		to->quarantined++;
+	else if (slot->state == SLOT_FILLING || slot->is_draining)
+		to->filling++;
+	else if (slot->state == SLOT_READY)
+		to->ready++;
+	else
+		to->free++;
 }
 
 void core_view_feed(const struct core *c, unsigned feed, struct core_feed_view *ret)
@@ -45,28 +84,13 @@ void core_view_feed(const struct core *c, unsigned feed, struct core_feed_view *
 	const struct feed_state *f = &c->feeds[feed];
 
 	*ret = (struct core_feed_view){.n_warnings = f->n_warnings, .n_batches = f->n_batches, .n_due = f->n_due,
-				       .n_good = f->n_due - f->n_bad, .n_bad = f->n_bad, .n_padded = f->n_padded};
+				       .n_good = f->n_due - f->n_bad, .n_bad = f->n_bad, .n_padded = f->n_padded,
+				       .n_made = f->n_made};
 	memcpy(ret->waits_ns, f->waits_ns, sizeof(ret->waits_ns));
 	memcpy(ret->causes, f->causes, sizeof(ret->causes));
 	ret->slots.all = f->feed.n_slots;
-	for (uint32_t i = 0; i < f->feed.n_slots; i++) {
-		switch (c->slots[f->first_slot + i].state) {
-		case SLOT_FREE:
-			ret->slots.free++;
-			break;
-		case SLOT_FILLING:
-			ret->slots.filling++;
-			break;
-		case SLOT_READY:
-			ret->slots.ready++;
-			break;
-		case SLOT_LEASED:
-			ret->slots.leased++;
-			break;
-		default:
-			ret->slots.quarantined++;
-		}
-	}
+	for (uint32_t i = 0; i < f->feed.n_slots; i++)
+		count_slot(&c->slots[f->first_slot + i], &ret->slots);
 }
 
 void core_view_totals(const struct core *c, struct core_totals *ret)
@@ -79,10 +103,12 @@ void core_view_totals(const struct core *c, struct core_totals *ret)
 unsigned core_stream_slots(const struct core *c, uint32_t stream, uint32_t *ret, unsigned room)
 {
 	const struct stream *s = &c->streams[stream];
+	const uint32_t n = s->track == NONE ? s->n_holds : c->tracks[s->track].n_slots;
 
-	for (uint32_t i = 0; i < s->n_slots && i < room; i++)
-		ret[i] = s->slots[i] - c->feeds[s->feed].first_slot;
-	return s->n_slots;
+	for (uint32_t i = 0; i < n && i < room; i++)
+		ret[i] = (s->track == NONE ? s->holds[i].slot : c->tracks[s->track].slots[i]) -
+			 c->feeds[s->feed].first_slot;
+	return n;
 }
 
 /* ---- invariants ---- */
@@ -180,46 +206,92 @@ static void check_slot(const struct core *c, uint32_t slot)
 		n_jobs += !j->is_cancelled;
 		n_tasked += j->state == JOB_TASKED;
 	}
-	assert(n_tasked == s->n_tasked || s->state != SLOT_FILLING);
-	if (s->state == SLOT_FILLING && !s->is_draining)
-		assert(n_jobs + s->n_filled == s->n_rows);
+	assert(n_tasked == s->n_tasked);
+	assert(!s->is_draining || (s->state == SLOT_FREE && n_tasked > 0));
+	if (s->state == SLOT_FILLING)
+		assert(n_jobs + s->n_filled == s->n_rows && s->n_holders == 0);
 	else
 		assert(n_jobs == 0);
 	if (s->state != SLOT_FREE)
-		assert(s->stream != NONE && c->streams[s->stream].is_used);
+		assert(s->track != NONE && c->tracks[s->track].is_used);
 }
 
-static void check_streams(const struct core *c)
+/* Its batches lie end to end, up to where it opens the next. */
+static void check_batches(const struct core *c, const struct track *t)
+{
+	uint32_t n_listed = 0, n_in_use = 0;
+
+	for (uint32_t k = t->batches.head; k != NONE; k = c->slots[k].next) {
+		const struct slot *slot = &c->slots[k];
+		const struct place next = slot->next == NONE ? cursor_place(&t->open) : c->slots[slot->next].place;
+
+		assert(slot->state != SLOT_FREE && place_compare(slot->after, next) == 0);
+		n_listed++;
+	}
+	for (uint32_t k = 0; k < t->n_slots; k++) {
+		assert(&c->tracks[c->slots[t->slots[k]].track] == t);
+		n_in_use += c->slots[t->slots[k]].state != SLOT_FREE;
+	}
+	assert(n_listed == n_in_use);
+}
+
+static void check_tracks(const struct core *c)
 {
 	uint32_t n_ahead = 0;
 
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
-		const struct stream *s = &c->streams[i];
+		const struct track *t = &c->tracks[i];
 		uint64_t bytes = 0;
+
+		assert(t->is_used || t->ahead_bytes == 0);
+		if (!t->is_used)
+			continue;
+		assert(t->first_follower != NONE);
+		for (uint32_t k = t->first_follower; k != NONE; k = c->streams[k].next_follower)
+			assert(is_live(&c->streams[k]) && c->streams[k].track == i);
+		check_batches(c, t);
+		for (uint32_t k = t->ahead.head; k != NONE; k = c->jobs[k].next_ahead) {
+			assert(c->jobs[k].track == i && c->jobs[k].slot == NONE);
+			bytes += c->jobs[k].bytes;
+			n_ahead++;
+		}
+		assert(bytes == t->ahead_bytes);
+	}
+	assert(n_ahead == c->n_ahead);
+}
+
+/* Each hold is counted at its slot, and nothing else is. */
+static void check_holds(const struct core *c)
+{
+	uint32_t n_holds = 0, n_counted = 0, n_quarantined = 0;
+
+	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+		const struct stream *s = &c->streams[i];
 		uint32_t n_lent = 0;
 
 		if (!s->is_used)
 			continue;
-		for (uint32_t k = 0; k < s->n_slots; k++) {
-			assert(c->slots[s->slots[k]].stream == i);
-			n_lent += c->slots[s->slots[k]].state == SLOT_LEASED;
+		for (uint32_t k = 0; k < s->n_holds; k++) {
+			assert(c->slots[s->holds[k].slot].n_holders > 0);
+			n_lent += s->holds[k].lease != 0;
 		}
-		for (uint32_t k = s->ahead.head; k != NONE; k = c->jobs[k].next_ahead) {
-			assert(c->jobs[k].stream == i && c->jobs[k].slot == NONE);
-			bytes += c->jobs[k].bytes;
-			n_ahead++;
-		}
-		assert(bytes == s->ahead_bytes);
-		if (is_live(s))
-			assert(n_lent == s->n_lent && n_lent <= s->credit);
+		n_holds += s->n_holds;
+		n_quarantined += s->has_hung_up != s->has_exited ? s->n_holds : s->n_holds - n_lent;
+		assert(n_lent == s->n_lent && (!is_live(s) || n_lent <= s->credit));
 	}
-	assert(n_ahead == c->n_ahead);
+	for (uint32_t i = 0; i < c->n_slots; i++) {
+		assert(c->slots[i].n_quarantined <= c->slots[i].n_holders);
+		n_counted += c->slots[i].n_holders;
+		n_quarantined -= c->slots[i].n_quarantined;
+	}
+	assert(n_counted == n_holds && n_quarantined == 0);
 }
 
 void core_check(const struct core *c)
 {
 	check_pages(c);
-	check_streams(c);
+	check_tracks(c);
+	check_holds(c);
 	check_fills(c);
 	for (uint32_t i = 0; i < c->spec.n_feeds; i++)
 		check_units(c, i);

@@ -103,7 +103,7 @@ static struct sizes size_up(const struct core_spec *spec)
 	core_area(spec, &read, &inflated);
 	z.words = (uint32_t)((read + inflated) / CORE_PAGE / 64 + 1);
 	for (unsigned i = 0; i < spec->n_feeds; i++)
-		z.units += spec->feeds[i].samples->n_units;
+		z.units += spec->feeds[i].base == i ? spec->feeds[i].samples->n_units : 0;
 	return z;
 }
 
@@ -113,7 +113,7 @@ size_t core_bytes(const struct core_spec *spec)
 	size_t n = sizeof(struct core);
 
 	n += spec->n_feeds * sizeof(struct feed_state);
-	n += spec->n_streams * (sizeof(struct stream) + sizeof(struct group));
+	n += spec->n_streams * (sizeof(struct stream) + sizeof(struct track) + sizeof(struct group));
 	n += z.slots * sizeof(struct slot) + spec->n_workers * sizeof(struct worker);
 	n += z.jobs * (sizeof(struct job) + z.fields * sizeof(struct extent));
 	n += z.requests * sizeof(struct request) + z.words * 8;
@@ -133,6 +133,7 @@ static bool allocate(struct core *c, const struct sizes *z)
 
 	c->feeds = calloc(spec->n_feeds, sizeof(*c->feeds));
 	c->streams = calloc(spec->n_streams, sizeof(*c->streams));
+	c->tracks = calloc(spec->n_streams, sizeof(*c->tracks));
 	c->groups = calloc(spec->n_streams, sizeof(*c->groups));
 	c->slots = calloc(z->slots, sizeof(*c->slots));
 	c->jobs = calloc(z->jobs, sizeof(*c->jobs));
@@ -144,7 +145,7 @@ static bool allocate(struct core *c, const struct sizes *z)
 	c->actions = calloc(ACTIONS_ROOM, sizeof(*c->actions));
 	c->fills = calloc(z->fills + 1, sizeof(*c->fills));
 	c->unit_requests = calloc(z->units + 1, sizeof(*c->unit_requests));
-	return c->fills && c->unit_requests && c->feeds && c->streams && c->groups && c->slots && c->jobs && c->extents &&
+	return c->fills && c->unit_requests && c->feeds && c->streams && c->tracks && c->groups && c->slots && c->jobs && c->extents &&
 	       c->requests && c->workers && c->page_words && c->candidates && c->actions;
 }
 
@@ -174,10 +175,12 @@ static void init_units(struct core *c)
 		pages_init(&f->inflated, c->page_words, page, n);
 		page += n;
 		f->unit_requests = c->unit_requests + first_unit;
+		f->newest = f->oldest = f->unit_starved = NONE;
+		if (f->feed.base != i)
+			continue; /* a view: its base's */
 		for (uint64_t k = 0; k < f->feed.samples->n_units; k++)
 			f->unit_requests[k] = NONE;
 		first_unit += f->feed.samples->n_units;
-		f->newest = f->oldest = f->unit_starved = NONE;
 	}
 }
 
@@ -203,7 +206,7 @@ static void init_tables(struct core *c)
 						     feed->feed.samples->n_shards};
 		feed->first_slot = first;
 		for (uint32_t i = 0; i < feed->feed.n_slots; i++)
-			c->slots[first + i] = (struct slot){.feed = f, .stream = NONE, .next = NONE,
+			c->slots[first + i] = (struct slot){.feed = f, .track = NONE, .next = NONE,
 							    .staged = list_empty()};
 		first += feed->feed.n_slots;
 	}
@@ -224,7 +227,8 @@ int core_new(const struct core_spec *spec, struct core **ret)
 	assert(spec->n_feeds && spec->n_workers && spec->n_streams);
 	assert(spec->staging_bytes >= core_staging_least(spec->feeds, spec->n_feeds));
 	for (unsigned i = 0; i < spec->n_feeds; i++)
-		assert(spec->feeds[i].inflated_bytes >= core_inflated_least(spec->feeds[i].samples));
+		assert(spec->feeds[i].base != i ||
+		       spec->feeds[i].inflated_bytes >= core_inflated_least(spec->feeds[i].samples));
 	if (!c)
 		return fail(-ENOMEM);
 	c->spec = *spec;
@@ -256,6 +260,7 @@ struct core *core_free(struct core *c)
 	free(c->fills);
 	free(c->unit_requests);
 	free(c->streams);
+	free(c->tracks);
 	free(c->groups);
 	free(c->slots);
 	free(c->jobs);
@@ -379,15 +384,14 @@ static void work(struct core *c)
 {
 	c->is_dirty = false;
 	reads_settle(c);
+	lend_all(c);
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
-		uint32_t s = (c->turn + i) % c->spec.n_streams;
+		uint32_t t = (c->turn + i) % c->spec.n_streams;
 
-		if (!is_live(&c->streams[s]))
-			continue;
-		batches_lend(c, s);
-		if (is_live(&c->streams[s])) /* the batch to lend may have been one bad sample too many */
-			batches_open(c, s);
+		if (c->tracks[t].is_used)
+			batches_open(c, t);
 	}
+	lend_all(c); /* a batch without rows is ready at once */
 	tasks_dispatch(c);
 	reads_plan(c);
 	tasks_dispatch(c); /* rows that need no read */
@@ -409,26 +413,31 @@ bool core_next(struct core *c, struct core_action *ret)
 
 /* ---- waits ---- */
 
-static bool is_inflating(const struct core *c)
+static bool is_inflating(const struct core *c, uint32_t feed)
 {
 	for (uint32_t i = 0; i < c->n_fills; i++)
-		if (c->fills[i].request != NONE && c->fills[i].n_in_hand > 0)
+		if (c->fills[i].request != NONE && c->fills[i].n_in_hand > 0 &&
+		    c->requests[c->fills[i].request].feed == feed)
 			return true;
 	return false;
 }
 
 static int wait_now(const struct core *c, const struct stream *s)
 {
+	const struct track *t;
 	const struct slot *head;
+	uint32_t slot;
 
 	if (!is_live(s))
 		return -1;
-	head = s->batches.head == NONE ? NULL : &c->slots[s->batches.head];
-	if (s->n_lent > 1 || s->n_lent >= s->credit || (head && head->state == SLOT_READY))
+	t = &c->tracks[s->track];
+	slot = track_find(c, t, s->next);
+	head = slot == NONE ? NULL : &c->slots[slot];
+	if (s->n_lent > 1 || s->n_lent >= s->credit || (head && head->state == SLOT_READY && may_lend(c, t, slot)))
 		return CORE_WAIT_TRAINER;
-	if (!head)
-		return CORE_WAIT_SLOTS;
-	if (head->n_tasked > 0 || head->staged.head != NONE || is_inflating(c))
+	if (!head || head->state == SLOT_READY)
+		return CORE_WAIT_SLOTS; /* its own are all taken, or those whom it shares them with hold it back */
+	if (head->n_tasked > 0 || head->staged.head != NONE || is_inflating(c, c->feeds[s->feed].feed.base))
 		return CORE_WAIT_DECODE;
 	return CORE_WAIT_READ;
 }

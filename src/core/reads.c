@@ -58,7 +58,7 @@ struct round {
 	bool found_no_room;
 };
 
-/* Its stream has failed and its jobs are free: their candidates go before their numbers come back. */
+/* Its track has failed and its jobs are free: their candidates go before their numbers come back. */
 static void drop_freed(const struct core *c, struct round *round)
 {
 	uint32_t n = 0;
@@ -88,10 +88,11 @@ static enum cause cause_of_places(const struct samples *samples, uint64_t sample
 static bool add_candidates(struct core *c, struct round *round, uint32_t job)
 {
 	struct job *j = &c->jobs[job];
-	struct stream *s = &c->streams[j->stream];
-	const struct samples *samples = c->feeds[s->feed].feed.samples;
+	struct track *t = &c->tracks[j->track];
+	const uint32_t feed = j->feed;
+	const struct samples *samples = c->feeds[feed].feed.samples;
 	uint64_t in_shard, total = 0;
-	uint32_t shard = order_shard_of(&c->feeds[s->feed].shards, j->sample, &in_shard);
+	uint32_t shard = order_shard_of(&c->feeds[feed].shards, j->sample, &in_shard);
 	const struct sample_shard *file = &samples->shards[shard];
 	enum cause cause = cause_of_places(samples, j->sample);
 
@@ -99,14 +100,14 @@ static bool add_candidates(struct core *c, struct round *round, uint32_t job)
 		c->starved = NONE; /* again so, if there still is no room */
 	if (cause != CAUSE_none) {
 		job_bad(c, job, cause, "");
-		if (s->has_failed)
+		if (!t->is_used)
 			drop_freed(c, round);
 		return true;
 	}
 	if (file->packing != PACKING_NONE) {
 		bool is_attached = units_attach(c, job);
 
-		if (s->has_failed)
+		if (!t->is_used)
 			drop_freed(c, round);
 		return is_attached;
 	}
@@ -119,7 +120,7 @@ static bool add_candidates(struct core *c, struct round *round, uint32_t job)
 		cand->end = cand->offset + file->header_bytes + place->size;
 		if (cand->end > file->file_size)
 			cand->end = file->file_size;
-		cand->feed = s->feed;
+		cand->feed = feed;
 		cand->shard = shard;
 		cand->extent = at;
 		c->extents[at] = (struct extent){.request = NONE, .size = place->size, .next = NONE,
@@ -132,7 +133,7 @@ static bool add_candidates(struct core *c, struct round *round, uint32_t job)
 	round->budget -= total < round->budget ? total : round->budget;
 	if (round->is_ahead) {
 		j->bytes = total;
-		s->ahead_bytes += total;
+		t->ahead_bytes += total;
 	}
 	return true;
 }
@@ -149,26 +150,26 @@ static bool is_full(struct core *c, const struct round *round)
 static void collect_due(struct core *c, struct round *round)
 {
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
-		struct stream *s = &c->streams[(c->turn + i) % c->spec.n_streams];
+		struct track *t = &c->tracks[(c->turn + i) % c->spec.n_streams];
 		uint32_t job;
 
-		while (s->is_used && !is_full(c, round) && (job = job_pop(c, &s->unread)) != NONE) {
+		while (t->is_used && !is_full(c, round) && (job = job_pop(c, &t->unread)) != NONE) {
 			if (add_candidates(c, round, job))
 				continue;
-			job_push_front(c, &s->unread, job);
+			job_push_front(c, &t->unread, job);
 			break;
 		}
 	}
 }
 
-static uint32_t next_ahead(struct core *c, uint32_t stream)
+static uint32_t next_ahead(struct core *c, uint32_t track)
 {
-	uint32_t job = job_pop(c, &c->streams[stream].unread_ahead);
+	uint32_t job = job_pop(c, &c->tracks[track].unread_ahead);
 
-	return job != NONE ? job : job_make(c, stream);
+	return job != NONE ? job : job_make(c, track);
 }
 
-/* Bytes of samples that the feed's streams together may have ahead of their slots: enough of compressed shards to
+/* Bytes of samples that the feed's tracks together may have ahead of their slots: enough of compressed shards to
  * come to the next unit while there still is work on this one. */
 static uint64_t room_ahead(const struct core *c, uint32_t feed)
 {
@@ -179,22 +180,22 @@ static uint64_t room_ahead(const struct core *c, uint32_t feed)
 
 static void collect_ahead(struct core *c, struct round *round)
 {
-	uint32_t n_live = 0;
+	uint32_t n_tracks = 0;
 
 	for (uint32_t i = 0; i < c->spec.n_streams; i++)
-		n_live += is_live(&c->streams[i]);
-	for (uint32_t i = 0; n_live && i < c->spec.n_streams; i++) {
-		uint32_t stream = (c->turn + i) % c->spec.n_streams;
-		struct stream *s = &c->streams[stream];
+		n_tracks += c->tracks[i].is_used;
+	for (uint32_t i = 0; n_tracks && i < c->spec.n_streams; i++) {
+		uint32_t track = (c->turn + i) % c->spec.n_streams;
+		struct track *t = &c->tracks[track];
 
-		while (is_live(s) && !is_full(c, round) && s->ahead_bytes < room_ahead(c, s->feed) / n_live &&
+		while (t->is_used && !is_full(c, round) && t->ahead_bytes < room_ahead(c, t->feed) / n_tracks &&
 		       c->n_ahead < c->spec.n_ahead) {
-			uint32_t job = next_ahead(c, stream);
+			uint32_t job = next_ahead(c, track);
 
 			if (job == NONE)
 				break;
 			if (!add_candidates(c, round, job)) {
-				job_push_front(c, &s->unread_ahead, job);
+				job_push_front(c, &t->unread_ahead, job);
 				break;
 			}
 		}
@@ -289,7 +290,7 @@ static void read_starved(struct core *c)
 
 	if (job == NONE || is_full(c, &alone))
 		return;
-	job_remove(c, &c->streams[c->jobs[job].stream].unread, job);
+	job_remove(c, &c->tracks[c->jobs[job].track].unread, job);
 	add_candidates(c, &alone, job);
 	run_round(c, &alone);
 }

@@ -6,8 +6,9 @@
  * job: one row of one batch on its way (unread -> reading -> staged -> tasked). request: bytes of a shard in
  * memory, used by the extents (members) that lie in them: read as they are, or a unit of a compressed shard,
  * inflated; or one piece of such a unit's compressed bytes. fill: a unit being read and inflated, piece by
- * piece. slot: the memory of one batch. stream: one rank of one group. Everything is an array made once;
- * links are indexes.
+ * piece. slot: the memory of one batch. track: the batches of one rank, made in order into slots of its own.
+ * stream: one trainer; it follows a track, alone or with others (replicas; groups that share a pass), and
+ * holds the slots lent to it. Everything is an array made once; links are indexes.
  */
 #ifndef CORE_STATE_H
 #define CORE_STATE_H
@@ -38,7 +39,8 @@ enum {
 };
 
 enum job_state { JOB_FREE, JOB_UNREAD, JOB_READING, JOB_STAGED, JOB_TASKED };
-enum slot_state { SLOT_FREE, SLOT_FILLING, SLOT_READY, SLOT_LEASED, SLOT_QUARANTINED };
+/* Of what is in it; a free one may still be held, or written by a worker (is_draining). */
+enum slot_state { SLOT_FREE, SLOT_FILLING, SLOT_READY };
 /* Reads are queued and fly; units are wanted and filling. */
 enum request_state { REQUEST_FREE, REQUEST_QUEUED, REQUEST_FLYING, REQUEST_WANTED, REQUEST_FILLING,
 		     REQUEST_LANDED, REQUEST_FAILED };
@@ -49,8 +51,8 @@ struct list {
 
 struct job {
 	uint64_t position, sample, epoch;
-	uint64_t bytes; /* booked in the stream's ahead_bytes; 0 once it has a slot */
-	uint32_t stream, slot, row; /* slot NONE: read ahead */
+	uint64_t bytes; /* booked in the track's ahead_bytes; 0 once it has a slot */
+	uint32_t feed, track, slot, row; /* slot NONE: read ahead */
 	uint32_t next, prev;	    /* in the one list its state keeps it in */
 	uint32_t next_ahead;
 	uint8_t state, attempt, n_pending;
@@ -101,15 +103,20 @@ struct fill {
 	char detail[TASK_DETAIL_MAX];
 };
 
+/* Where a batch begins: the order of batches. */
+struct place {
+	uint64_t epoch, position;
+};
+
 struct slot {
-	uint64_t lease, epoch, step;
-	uint64_t position; /* where its global batch begins */
-	uint64_t epoch_after, position_after;
+	uint64_t step;
+	struct place place, after;
 	uint64_t opened_ns, staged_ns, ready_ns; /* staged: the last of its rows so far */
 	uint32_t causes[CAUSE_COUNT];
-	uint32_t feed, stream; /* stream NONE: in the pool */
+	uint32_t feed, track; /* track NONE: in the pool, or on its way there */
 	uint32_t n_rows, n_filled, n_tasked, n_padded;
-	uint32_t next; /* batches of the stream, oldest first */
+	uint32_t n_holders, n_quarantined; /* streams that may read it; of them those half dead, or without a lease */
+	uint32_t next; /* batches of the track, oldest first */
 	struct list staged;
 	uint8_t state;
 	bool is_draining, is_last;
@@ -120,25 +127,47 @@ struct cursor {
 	uint64_t epoch, step, row;
 };
 
-struct stream {
+struct track {
 	struct cursor open, read;
 	struct list unread, unread_ahead; /* jobs by next */
 	struct list ahead;		  /* jobs by next_ahead: made, without a slot yet */
-	struct list batches;		  /* slots by next: filling or ready, oldest first */
+	/* Slots by next, in the order of places without a gap: what was lent and is held by somebody still, for who
+	 * joins late, then what is ready or filling. */
+	struct list batches;
 	uint64_t ahead_bytes;
-	uint64_t lend_epoch, lend_start, bad; /* of the next batch: its epoch, where that pass began, the token's count */
-	uint64_t n_due, n_bad, n_padded;
-	uint64_t waits_ns[CORE_WAITS], lent_waits_ns[CORE_WAITS];
-	uint32_t feed, group, rank, credit, serial, n_lent, batch; /* batch: rows; 0: as configured */
+	uint32_t feed, group, world, rank, batch; /* group NONE: of any group that shares the feed; batch: rows */
 	uint32_t slots[CORE_STREAM_SLOTS_MAX];
 	uint32_t n_slots;
+	uint32_t first_follower; /* streams by next_follower; an unused track has none */
+	bool is_used, is_shared;
+};
+
+/* A slot that a stream may read: lent, or, with lease 0, mapped by a trainer that is half dead or has failed. */
+struct hold {
+	uint64_t lease;
+	uint32_t slot;
+};
+
+struct stream {
+	struct place next; /* of the batch it is lent next */
+	uint64_t pass_start, bad; /* where its pass in next.epoch began; the token's count */
+	uint64_t n_due, n_bad, n_padded;
+	uint64_t waits_ns[CORE_WAITS], lent_waits_ns[CORE_WAITS];
+	uint64_t turn_ns, stall_ns; /* last lent to or released; keeps others waiting since (0: does not) */
+	uint32_t feed, group, rank, replica, credit, serial, batch; /* batch: rows */
+	uint32_t track; /* NONE: it has left it */
+	uint32_t next_follower;
+	struct hold holds[CORE_STREAM_SLOTS_MAX];
+	uint32_t n_holds, n_lent;
 	int wait; /* enum core_wait now, -1 = none */
 	bool is_used, is_detached, has_hung_up, has_exited, has_failed, is_empty_pass;
+	bool maps_own; /* its track's slots are its own, mapped for writing */
 };
 
 struct group {
 	char name[CORE_GROUP_MAX];
 	uint32_t feed, world, local_world, generation, per_rank, number;
+	struct place start; /* of its ranks that come without a token */
 	bool is_used;
 };
 
@@ -152,6 +181,7 @@ struct feed_state {
 	uint64_t ns_per_sample; /* moving average */
 	uint64_t causes[CAUSE_COUNT], n_warnings;
 	uint64_t n_batches, n_due, n_bad, n_padded; /* lent to anyone, ever */
+	uint64_t n_made; /* rows made, ever */
 	uint64_t waits_ns[CORE_WAITS];
 	uint32_t *unit_requests; /* of each unit: its request, NONE, UNIT_DAMAGED or UNIT_DEADLY */
 	struct pages inflated;	 /* zone of units */
@@ -188,6 +218,7 @@ struct core {
 	uint64_t read_deadline_ns; /* no read is late before this; a lower bound while reads fly */
 	struct feed_state *feeds;
 	struct stream *streams;
+	struct track *tracks; /* as many as streams */
 	struct group *groups;
 	struct slot *slots;
 	struct job *jobs;
@@ -213,7 +244,7 @@ struct core {
 	uint32_t starved; /* a job with a slot that found no room, or NONE */
 	struct list alone, large; /* jobs that go to a worker by themselves */
 	uint32_t large_worker; /* who has the large scratch, or NONE */
-	uint32_t turn;	       /* stream whose turn it is, to be lent to and read for */
+	uint32_t turn;	       /* track whose turn it is, to be opened and read for */
 	uint32_t task_turn;    /* … to get a worker; it moves with every task */
 	struct core_totals totals;
 	bool is_dirty; /* there may be work to start */
@@ -238,23 +269,30 @@ static inline struct list list_empty(void)
 {
 	return (struct list){NONE, NONE};
 }
+/* Follows a track: wants batches. */
 static inline bool is_live(const struct stream *s)
 {
-	return s->is_used && !s->is_detached && !s->has_hung_up && !s->has_exited && !s->has_failed;
+	return s->is_used && s->track != NONE;
+}
+static inline int place_compare(struct place a, struct place b)
+{
+	if (a.epoch != b.epoch)
+		return a.epoch < b.epoch ? -1 : 1;
+	return a.position < b.position ? -1 : a.position > b.position;
 }
 
 /* jobs.c */
 void job_free(struct core *c, uint32_t job);
-uint32_t job_make(struct core *c, uint32_t stream);
+uint32_t job_make(struct core *c, uint32_t track);
 void job_drop_extents(struct core *c, uint32_t job);
 /* It has its bytes, or needs none: on to a worker, when it has a slot. */
 void job_staged(struct core *c, uint32_t job);
-/* Its sample is bad: by policy a substitute, a masked row, or the stream's failure. */
+/* Its sample is bad: by policy a substitute, a masked row, or the failure of who wants it. */
 void job_bad(struct core *c, uint32_t job, enum cause cause, const char *detail);
-/* A cause of the machine, tried often enough: by `transient` a bad sample or the stream's failure. */
+/* A cause of the machine, tried often enough: by `transient` a bad sample or that failure. */
 void job_transient(struct core *c, uint32_t job, enum cause cause, int error);
 void job_unread(struct core *c, uint32_t job);
-/* What was read is not what the index says: the stream fails by the shard's name. */
+/* What was read is not what the index says: they fail by the shard's name. */
 void job_changed(struct core *c, uint32_t job);
 
 /* reads.c */
@@ -320,16 +358,68 @@ void tasks_dispatch(struct core *c);
 void tasks_time(struct core *c);
 
 /* batches.c */
-void batches_open(struct core *c, uint32_t stream);
-void batches_lend(struct core *c, uint32_t stream);
-void cursor_set(struct core *c, uint32_t stream, struct cursor *cur, uint64_t epoch, uint64_t position);
-void cursor_next_batch(struct cursor *cur);
+/* Gives every free slot of the track its next batch. */
+void batches_open(struct core *c, uint32_t track);
 /* A worker gave back one row of the slot it may no longer write. */
 void slot_untask(struct core *c, uint32_t slot);
+/* Nobody holds it or writes it any more, and what was in it is over. */
+bool slot_is_free(const struct slot *slot);
+
+/* cursors.c */
+void cursor_set(struct core *c, uint32_t track, struct cursor *cur, struct place at);
+void cursor_next_batch(struct cursor *cur);
+struct place cursor_place(const struct cursor *cur);
+/* Of the batch that begins at that position: a resumed pass goes on counting. */
+uint64_t step_at(const struct pass *pass, uint64_t position);
+
+/* tracks.c */
+/* A new track of so many slots, which nobody follows yet. */
+uint32_t track_make(struct core *c, const struct track *like, uint32_t batch, uint32_t n_slots, struct place at);
+void track_follow(struct core *c, uint32_t track, uint32_t stream);
+/* The stream leaves the track it follows, which ends with its last follower. */
+void track_leave(struct core *c, uint32_t stream);
+/* Everything under way stops, slots that a worker is writing drain; it goes on at that place. */
+void track_restart(struct core *c, uint32_t track, struct place at);
+/* After the place of a follower has changed: drops the batches that nobody needs any more, and goes where they all
+ * are. */
+void track_retire(struct core *c, uint32_t track);
+/* Every follower fails. */
+void track_fail(struct core *c, uint32_t track, const struct core_action *what);
+/* The batch of the track that begins there, or NONE. */
+uint32_t track_find(const struct core *c, const struct track *t, struct place at);
+/* Of the oldest batch that is still there, or else of the next one. */
+struct place track_oldest(const struct core *c, const struct track *t);
+bool place_is_needed(const struct core *c, const struct track *t, struct place at);
+
+/* joining.c */
+/* Which track the newcomer may follow, from a->epoch and position on: *ret is it, or NONE: it needs its own.
+ * 0, or CORE_E_REFUSED. */
+int join_find(struct core *c, const struct core_attach *a, uint32_t group, uint32_t *ret, struct reason *why);
+/* Sets a->epoch and position to where it starts: its token's, or by a->start. 0, or CORE_E_REFUSED. */
+int join_start(struct core *c, struct core_attach *a, uint32_t group, struct reason *why);
+/* May this follower go there? 0, or CORE_E_REFUSED. */
+int join_seek(const struct core *c, uint32_t stream, struct place to, uint32_t batch, struct reason *why);
+
+/* groups.c */
+uint32_t group_find(const struct core *c, uint32_t feed, const char *name);
+uint32_t group_make(struct core *c, const struct core_attach *a);
+/* Forgets it when it has no members. */
+void group_put(struct core *c, uint32_t group);
+/* Can this trainer be the rank that it says? 0, or CORE_E_REFUSED. */
+int group_check(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why);
+/* How many slots a newcomer's own track gets, or 0 with the reason. */
+uint32_t group_share(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why);
+int refuse_world(const struct core *c, const struct core_attach *a, struct reason *why);
+int refuse_batch(const struct core_feed *feed, uint32_t world, uint64_t each, const char *cure, struct reason *why);
+
+/* lending.c */
+/* Lends the stream what is ready, as far as its credit goes; true if it got something. */
+bool lend_to(struct core *c, uint32_t stream);
+void lend_all(struct core *c);
+/* Do those who share the track let go of this ready batch? */
+bool may_lend(const struct core *c, const struct track *t, uint32_t slot);
 
 /* streams.c */
 void stream_fail(struct core *c, uint32_t stream, const struct core_action *what);
-void stream_cancel(struct core *c, uint32_t stream);
-void stream_settle(struct core *c, uint32_t stream);
 
 #endif

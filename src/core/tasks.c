@@ -87,10 +87,10 @@ static uint32_t samples_per_task(const struct core *c, uint32_t feed)
 	return n < 1 ? 1 : n > TASK_SAMPLES_MAX ? TASK_SAMPLES_MAX : (uint32_t)n;
 }
 
-/* The oldest batch of the stream that has rows to make, or NONE. */
-static uint32_t batch_to_do(const struct core *c, const struct stream *s)
+/* The oldest batch of the track that has rows to make, or NONE. */
+static uint32_t batch_to_do(const struct core *c, const struct track *t)
 {
-	for (uint32_t i = s->batches.head; i != NONE; i = c->slots[i].next)
+	for (uint32_t i = t->batches.head; i != NONE; i = c->slots[i].next)
 		if (c->slots[i].staged.head != NONE)
 			return i;
 	return NONE;
@@ -99,20 +99,20 @@ static uint32_t batch_to_do(const struct core *c, const struct stream *s)
 static bool give_batch(struct core *c, uint32_t worker)
 {
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
-		uint32_t s = (c->task_turn + i) % c->spec.n_streams, slot, n;
+		uint32_t t = (c->task_turn + i) % c->spec.n_streams, slot, n;
 		struct hand *h;
 
-		if (!is_live(&c->streams[s]))
+		if (!c->tracks[t].is_used)
 			continue;
-		slot = batch_to_do(c, &c->streams[s]);
+		slot = batch_to_do(c, &c->tracks[t]);
 		if (slot == NONE)
 			continue;
 		h = new_hand(c, worker, slot, false);
-		n = samples_per_task(c, c->streams[s].feed);
+		n = samples_per_task(c, c->tracks[t].feed);
 		while (n-- && c->slots[slot].staged.head != NONE)
 			hand_add(c, h, job_pop(c, &c->slots[slot].staged));
 		hand_out(c, worker, h);
-		c->task_turn = s + 1; /* streams take turns */
+		c->task_turn = t + 1; /* tracks take turns */
 		return true;
 	}
 	return false;
@@ -173,7 +173,7 @@ static size_t rows_message(const struct core *c, const struct hand *h, void *ret
 	struct task_extent *extents = (struct task_extent *)(samples + h->n_jobs);
 
 	assert(n <= room);
-	*task = (struct task){.id = h->id, .seed = f->feed.order.seed, .epoch = slot->epoch,
+	*task = (struct task){.id = h->id, .seed = f->feed.order.seed, .epoch = slot->place.epoch,
 			      .feed = slot->feed, .slot = h->slot - f->first_slot,
 			      .n_samples = h->n_jobs, .has_large = h->has_large};
 	for (uint32_t i = 0; i < h->n_jobs; i++) {
@@ -239,6 +239,7 @@ static void row_done(struct core *c, uint32_t job)
 
 	if (c->jobs[job].own_cause != CAUSE_none)
 		slot->causes[c->jobs[job].own_cause]++;
+	c->feeds[slot->feed].n_made++;
 	job_free(c, job);
 	if (++slot->n_filled == slot->n_rows) {
 		slot->state = SLOT_READY;

@@ -193,7 +193,7 @@ enum got { GOT_IT, GOT_NO_ROOM, GOT_BAD };
 static enum got attach_extent(struct core *c, uint32_t job, unsigned field, uint32_t shard)
 {
 	struct job *j = &c->jobs[job];
-	uint32_t feed = c->streams[j->stream].feed, at = job * c->n_fields + field, unit, request;
+	uint32_t feed = j->feed, at = job * c->n_fields + field, unit, request;
 	const struct samples *samples = c->feeds[feed].feed.samples;
 	const struct sample_place *place = samples_place(samples, j->sample, field);
 	uint64_t start = (uint64_t)place->header_block * 512;
@@ -224,7 +224,6 @@ static enum got attach_extent(struct core *c, uint32_t job, unsigned field, uint
 static void book(struct core *c, uint32_t job, unsigned n_fields)
 {
 	struct job *j = &c->jobs[job];
-	struct stream *s = &c->streams[j->stream];
 	uint64_t n = 0;
 
 	for (unsigned f = 0; f < n_fields; f++)
@@ -232,7 +231,7 @@ static void book(struct core *c, uint32_t job, unsigned n_fields)
 	c->totals.sample_bytes += n;
 	if (j->slot == NONE) {
 		j->bytes = n;
-		s->ahead_bytes += n;
+		c->tracks[j->track].ahead_bytes += n;
 	}
 	j->state = JOB_READING;
 	if (j->n_pending == 0)
@@ -242,7 +241,7 @@ static void book(struct core *c, uint32_t job, unsigned n_fields)
 bool units_attach(struct core *c, uint32_t job)
 {
 	struct job *j = &c->jobs[job];
-	struct feed_state *f = &c->feeds[c->streams[j->stream].feed];
+	struct feed_state *f = &c->feeds[j->feed];
 	unsigned n_fields = f->feed.samples->n_fields;
 	uint64_t in_shard;
 	uint32_t shard = order_shard_of(&f->shards, j->sample, &in_shard);
@@ -272,16 +271,16 @@ void units_feed_starved(struct core *c)
 {
 	for (uint32_t i = 0; i < c->spec.n_feeds; i++) {
 		uint32_t job = c->feeds[i].unit_starved;
-		struct stream *s;
+		struct track *t;
 
 		if (job == NONE || actions_left(c) < ACTIONS_SLACK)
 			continue;
-		s = &c->streams[c->jobs[job].stream];
-		job_remove(c, &s->unread, job);
+		t = &c->tracks[c->jobs[job].track];
+		job_remove(c, &t->unread, job);
 		while (evict_idle(c, i) || evict_ahead(c, i))
 			; /* also what it would take itself, for that may lie in the way of the rest */
 		if (!units_attach(c, job))
-			job_push_front(c, &s->unread, job);
+			job_push_front(c, &t->unread, job);
 	}
 }
 

@@ -83,7 +83,7 @@ static bool is_pool_rich(const struct sim *s, const struct sim_group *g)
 	uint32_t n_free = 0, claims = 0;
 
 	for (uint32_t i = 0; i < feed->n_slots; i++)
-		n_free += s->slots[g->feed][i].owner == NOBODY;
+		n_free += s->slots[g->feed][i].owner == NOBODY && s->slots[g->feed][i].n_writers == 0;
 	for (uint32_t i = 0; i < s->n_groups; i++) /* a claim for those who have not come yet */
 		if (&s->groups[i] != g && s->groups[i].name[0] && s->groups[i].feed == g->feed && count_group(s, i))
 			claims += s->groups[i].local_world * feed->slots_per_rank;
