@@ -30,7 +30,7 @@ struct outlook {
 static int look_ahead(const struct planning *p, unsigned feed, struct outlook *ret)
 {
 	const struct core_feed *f = &p->core_feeds[feed];
-	const struct order_shards shards = {f->samples->starts, f->samples->n_shards};
+	const struct order_shards shards = samples_shards(f->samples);
 	struct order order;
 	int r;
 

@@ -114,7 +114,7 @@ static void add_labels(struct preview *p, struct tile *tile, json_t *json, int64
 
 static void find_key(const struct preview *p, uint64_t sample, char *key, size_t n_key)
 {
-	const struct order_shards shards = dataset_shards(&p->dataset);
+	const struct order_shards shards = samples_shards(&p->dataset.samples);
 	uint64_t in_shard;
 	const uint32_t shard = order_shard_of(&shards, sample, &in_shard);
 
@@ -382,7 +382,7 @@ static bool has_batch(struct preview *p)
 
 static int preview(struct preview *p)
 {
-	const struct order_shards shards = dataset_shards(&p->dataset);
+	const struct order_shards shards = samples_shards(&p->dataset.samples);
 	const struct sigaction on_interrupt = {.sa_handler = interrupt};
 	struct order_spec spec;
 	int status;

@@ -37,8 +37,6 @@ int dataset_key(const struct dataset *d, const char *cache_folder, uint32_t shar
 
 /* The order of the feed in the words of the order room; what it borrows is the dataset's. */
 void dataset_order(const struct config_feed *feed, const struct dataset *d, struct order_spec *ret);
-/* Its shards in the words of the order room; borrowed likewise. */
-struct order_shards dataset_shards(const struct dataset *d);
 /* Positions of an epoch. */
 uint64_t dataset_length(const struct config_feed *feed, const struct dataset *d);
 
