@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "batch/machine.h"
+#include "serve/dataset.h"
 #include "watch/limit.h"
 
 #include <errno.h>
@@ -242,7 +243,7 @@ static json_t *ask_status(const struct bench *b)
 static int run(struct bench *b)
 {
 	/* Slots are made for batch.ranks ranks or more: of a global batch it takes what rank 0 of so many gets. */
-	const int world = b->feed->batch_size ? 1 : (int)b->feed->batch_ranks;
+	const int world = (int)dataset_ranks(b->feed);
 	const struct rf_options how = {.size = sizeof(how), .feed = b->feed->name, .socket = b->daemon.socket,
 				       .group = "bench", .has_rank = 1, .world_size = world,
 				       .local_world_size = 1};

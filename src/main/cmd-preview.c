@@ -360,14 +360,9 @@ static bool may_write(const struct options *o)
 
 static bool has_batch(struct preview *p)
 {
-	const uint64_t ranks = p->feed->batch_size ? 1 : p->feed->batch_ranks;
-	static const enum last lasts[] = {[CONFIG_LAST_DROP] = LAST_DROP, [CONFIG_LAST_PAD] = LAST_PAD,
-					  [CONFIG_LAST_SHORT] = LAST_SHORT};
 	uint64_t n;
 
-	p->pass = (struct pass){.n_samples = dataset_length(p->feed, &p->dataset), .world = ranks,
-				.batch = p->feed->batch_size ? p->feed->batch_size : p->feed->batch_global / ranks,
-				.last = lasts[p->feed->last]};
+	p->pass = dataset_pass(p->feed, dataset_length(p->feed, &p->dataset));
 	n = pass_n_batches(&p->pass);
 	if (p->options->batch < n)
 		return true;

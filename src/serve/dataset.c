@@ -202,3 +202,24 @@ uint64_t dataset_length(const struct config_feed *feed, const struct dataset *d)
 	dataset_order(feed, d, &spec);
 	return order_length(&spec, &shards);
 }
+
+uint64_t dataset_ranks(const struct config_feed *feed)
+{
+	return feed->batch_size ? 1 : feed->batch_ranks;
+}
+
+enum last dataset_last(const struct config_feed *feed)
+{
+	static const enum last lasts[] = {[CONFIG_LAST_DROP] = LAST_DROP, [CONFIG_LAST_PAD] = LAST_PAD,
+					  [CONFIG_LAST_SHORT] = LAST_SHORT};
+
+	return lasts[feed->last];
+}
+
+struct pass dataset_pass(const struct config_feed *feed, uint64_t n_positions)
+{
+	const uint64_t world = dataset_ranks(feed);
+
+	return (struct pass){.n_samples = n_positions, .world = world, .last = dataset_last(feed),
+			     .batch = feed->batch_size ? feed->batch_size : feed->batch_global / world};
+}

@@ -40,4 +40,10 @@ void dataset_order(const struct config_feed *feed, const struct dataset *d, stru
 /* Positions of an epoch. */
 uint64_t dataset_length(const struct config_feed *feed, const struct dataset *d);
 
+/* The fewest ranks that share a batch: slots are made for so many or more. */
+uint64_t dataset_ranks(const struct config_feed *feed);
+enum last dataset_last(const struct config_feed *feed);
+/* An epoch of so many positions, read by the fewest ranks. */
+struct pass dataset_pass(const struct config_feed *feed, uint64_t n_positions);
+
 #endif
