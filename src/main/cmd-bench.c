@@ -12,6 +12,8 @@
 
 #include "base/hash.h"
 #include "batch/machine.h"
+#include "serve/dataset.h"
+#include "watch/at.h"
 #include "watch/limit.h"
 
 #include <errno.h>
@@ -134,18 +136,13 @@ static int consume(struct bench *b)
 	return 0;
 }
 
-static const json_t *at(const json_t *from, const char *key)
-{
-	return json_object_get(from, key);
-}
-
 static const json_t *our_rank(const struct bench *b)
 {
 	const json_t *feed, *found = NULL;
 	size_t i;
 
 	json_array_foreach(at(b->status, "feeds"), i, feed)
-		if (strcmp(json_string_value(at(feed, "name")), b->feed->name) == 0)
+		if (strcmp(at_text(feed, "name"), b->feed->name) == 0)
 			found = json_array_get(at(json_array_get(at(feed, "groups"), 0), "ranks"), 0);
 	return found;
 }
@@ -206,24 +203,19 @@ static void print_text(const struct bench *b, const json_t *j)
 	const json_t *w = at(j, "waits"), *cpu = at(j, "cpu_seconds");
 
 	printf("%s: %.1f samples/s, %.1f per CPU second (core %.2fs, workers %.2fs in %.2fs)\n", b->feed->name,
-	       json_number_value(at(j, "samples_per_second")),
-	       json_number_value(at(j, "samples_per_cpu_second")), json_number_value(at(cpu, "core")),
-	       json_number_value(at(cpu, "workers")), json_number_value(at(j, "seconds")));
+	       at_real(j, "samples_per_second"), at_real(j, "samples_per_cpu_second"), at_real(cpu, "core"),
+	       at_real(cpu, "workers"), at_real(j, "seconds"));
 	printf("%lld samples in %lld batches; %lld bad; first batch after %.2fs; engine %s, %lld workers\n",
-	       (long long)json_integer_value(at(j, "samples")),
-	       (long long)json_integer_value(at(j, "batches")),
-	       (long long)json_integer_value(at(j, "bad_samples")),
-	       json_number_value(at(j, "first_batch_seconds")), json_string_value(at(j, "engine")),
-	       (long long)json_integer_value(at(j, "workers")));
+	       at_number(j, "samples"), at_number(j, "batches"), at_number(j, "bad_samples"),
+	       at_real(j, "first_batch_seconds"), at_text(j, "engine"), at_number(j, "workers"));
 	printf("waits: read %.2fs, decode %.2fs, slots %.2fs, trainer %.2fs\n",
-	       json_number_value(at(w, "read")), json_number_value(at(w, "decode")),
-	       json_number_value(at(w, "slots")), json_number_value(at(w, "trainer")));
-	printf("limit: %s\n", json_string_value(at(j, "limit")));
+	       at_real(w, "read"), at_real(w, "decode"), at_real(w, "slots"), at_real(w, "trainer"));
+	printf("limit: %s\n", at_text(j, "limit"));
 	printf("memory: peak %.1f MiB of %.1f MiB\n",
-	       (double)json_integer_value(at(j, "peak_memory_bytes")) / (1 << 20),
-	       (double)json_integer_value(at(j, "budget_bytes")) / (1 << 20));
+	       (double)at_number(j, "peak_memory_bytes") / (1 << 20),
+	       (double)at_number(j, "budget_bytes") / (1 << 20));
 	if (at(j, "digest"))
-		printf("digest: %s\n", json_string_value(at(j, "digest")));
+		printf("digest: %s\n", at_text(j, "digest"));
 }
 
 static json_t *ask_status(const struct bench *b)
@@ -242,7 +234,7 @@ static json_t *ask_status(const struct bench *b)
 static int run(struct bench *b)
 {
 	/* Slots are made for batch.ranks ranks or more: of a global batch it takes what rank 0 of so many gets. */
-	const int world = b->feed->batch_size ? 1 : (int)b->feed->batch_ranks;
+	const int world = (int)dataset_ranks(b->feed);
 	const struct rf_options how = {.size = sizeof(how), .feed = b->feed->name, .socket = b->daemon.socket,
 				       .group = "bench", .has_rank = 1, .world_size = world,
 				       .local_world_size = 1};

@@ -60,7 +60,7 @@ static void print_json(const struct row *row, bool has_draws)
 static int list(struct listing *l)
 {
 	const struct samples *samples = &l->dataset->samples;
-	const struct order_shards shards = dataset_shards(l->dataset);
+	const struct order_shards shards = samples_shards(&l->dataset->samples);
 	const uint64_t n_all = dataset_length(l->feed, l->dataset);
 	const uint64_t n = l->options->first && l->options->first < n_all ? l->options->first : n_all;
 	struct order_spec spec;

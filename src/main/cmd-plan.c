@@ -30,7 +30,7 @@ struct outlook {
 static int look_ahead(const struct planning *p, unsigned feed, struct outlook *ret)
 {
 	const struct core_feed *f = &p->core_feeds[feed];
-	const struct order_shards shards = {f->samples->starts, f->samples->n_shards};
+	const struct order_shards shards = samples_shards(f->samples);
 	struct order order;
 	int r;
 
@@ -52,12 +52,6 @@ static int look_ahead(const struct planning *p, unsigned feed, struct outlook *r
 static double ratio(uint64_t a, uint64_t b)
 {
 	return b ? (double)a / (double)b : 0;
-}
-
-static struct pass pass_of(const struct core_feed *f, uint64_t world)
-{
-	return (struct pass){.n_samples = f->n_positions, .world = world, .last = f->last,
-			     .batch = f->batch_size ? f->batch_size : f->batch_global / world};
 }
 
 static void print_outlook(const char *name, const struct outlook *o)
@@ -88,13 +82,12 @@ static void print_text(const struct config *config, const struct planning *p, co
 	printf("%-*s %u (%s)\n", width, "workers", p->n_workers, p->workers_text);
 	for (size_t i = 0; i < config->n_feeds; i++) {
 		const struct core_feed *f = &p->core_feeds[i];
-		uint64_t least = f->batch_size ? 1 : config->feeds[i].batch_ranks;
-		struct pass pass = pass_of(f, least);
+		const struct pass pass = dataset_pass(&config->feeds[i], f->n_positions);
 
 		printf("feed %s: %llu samples in %zu shards; %llu batches of %llu per rank and epoch "
 		       "(world size %llu)\n", f->name, (unsigned long long)f->samples->n_samples, f->samples->n_shards,
 		       (unsigned long long)pass_n_batches(&pass), (unsigned long long)pass.batch,
-		       (unsigned long long)least);
+		       (unsigned long long)pass.world);
 		print_outlook(f->name, &outlooks[i]);
 		if (f->samples->n_units)
 			printf("feed %s: compressed; %llu parts that inflate by themselves, the largest to %.1f KiB; %.1f KiB "
@@ -121,7 +114,7 @@ static int print_json(const struct config *config, const struct planning *p, con
 						       (json_int_t)p->plan.lines[i].n_bytes));
 	for (size_t i = 0; i < config->n_feeds; i++) {
 		const struct core_feed *f = &p->core_feeds[i];
-		struct pass pass = pass_of(f, f->batch_size ? 1 : config->feeds[i].batch_ranks);
+		const struct pass pass = dataset_pass(&config->feeds[i], f->n_positions);
 
 		json_array_append_new(feeds, json_pack(
 			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:f}", "name", f->name,

@@ -114,7 +114,7 @@ static void add_labels(struct preview *p, struct tile *tile, json_t *json, int64
 
 static void find_key(const struct preview *p, uint64_t sample, char *key, size_t n_key)
 {
-	const struct order_shards shards = dataset_shards(&p->dataset);
+	const struct order_shards shards = samples_shards(&p->dataset.samples);
 	uint64_t in_shard;
 	const uint32_t shard = order_shard_of(&shards, sample, &in_shard);
 
@@ -360,14 +360,9 @@ static bool may_write(const struct options *o)
 
 static bool has_batch(struct preview *p)
 {
-	const uint64_t ranks = p->feed->batch_size ? 1 : p->feed->batch_ranks;
-	static const enum last lasts[] = {[CONFIG_LAST_DROP] = LAST_DROP, [CONFIG_LAST_PAD] = LAST_PAD,
-					  [CONFIG_LAST_SHORT] = LAST_SHORT};
 	uint64_t n;
 
-	p->pass = (struct pass){.n_samples = dataset_length(p->feed, &p->dataset), .world = ranks,
-				.batch = p->feed->batch_size ? p->feed->batch_size : p->feed->batch_global / ranks,
-				.last = lasts[p->feed->last]};
+	p->pass = dataset_pass(p->feed, dataset_length(p->feed, &p->dataset));
 	n = pass_n_batches(&p->pass);
 	if (p->options->batch < n)
 		return true;
@@ -382,7 +377,7 @@ static bool has_batch(struct preview *p)
 
 static int preview(struct preview *p)
 {
-	const struct order_shards shards = dataset_shards(&p->dataset);
+	const struct order_shards shards = samples_shards(&p->dataset.samples);
 	const struct sigaction on_interrupt = {.sa_handler = interrupt};
 	struct order_spec spec;
 	int status;

@@ -3,6 +3,8 @@
 /* status: the state of a running daemon, for people or as the JSON it sent. */
 #include "main/command.h"
 
+#include "watch/at.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <ringfeed/ringfeed.h>
@@ -12,24 +14,7 @@ enum { PATIENCE_MS = 5000 };
 
 static double mib(const json_t *from, const char *key)
 {
-	return (double)json_integer_value(json_object_get(from, key)) / (1 << 20);
-}
-
-static long long number(const json_t *from, const char *key)
-{
-	return json_integer_value(json_object_get(from, key));
-}
-
-static const char *text(const json_t *from, const char *key)
-{
-	const char *found = json_string_value(json_object_get(from, key));
-
-	return found ? found : "";
-}
-
-static double seconds(const json_t *from, const char *key)
-{
-	return json_number_value(json_object_get(from, key));
+	return (double)at_number(from, key) / (1 << 20);
 }
 
 /* Of a mix, else NULL. */
@@ -45,18 +30,19 @@ static void print_passes(const json_t *passes)
 
 static void print_rank(const json_t *r)
 {
-	const json_t *w = json_object_get(r, "waits"), *holders = json_object_get(r, "held_by");
+	const json_t *w = at(r, "waits"), *holders = at(r, "held_by");
 
 	printf("    rank %lld  pid %lld  %s  epoch %lld  step %lld of %lld  lag %lld  leases %lld of %lld\n",
-	       number(r, "rank"), number(r, "pid"), text(r, "state"), number(r, "epoch"), number(r, "step"),
-	       number(r, "batches_in_epoch"), number(r, "lag"), number(r, "leases"), number(r, "slots"));
+	       at_number(r, "rank"), at_number(r, "pid"), at_text(r, "state"), at_number(r, "epoch"),
+	       at_number(r, "step"), at_number(r, "batches_in_epoch"), at_number(r, "lag"),
+	       at_number(r, "leases"), at_number(r, "slots"));
 	printf("      %lld samples delivered, %lld bad, %lld due; waits: read %.1fs, decode %.1fs, slots %.1fs, "
-	       "trainer %.1fs\n", number(r, "delivered"), number(r, "bad"), number(r, "due"),
-	       seconds(w, "read"), seconds(w, "decode"), seconds(w, "slots"), seconds(w, "trainer"));
-	print_passes(json_object_get(r, "passes"));
-	if (number(r, "quarantined_slots") == 0)
+	       "trainer %.1fs\n", at_number(r, "delivered"), at_number(r, "bad"), at_number(r, "due"),
+	       at_real(w, "read"), at_real(w, "decode"), at_real(w, "slots"), at_real(w, "trainer"));
+	print_passes(at(r, "passes"));
+	if (at_number(r, "quarantined_slots") == 0)
 		return;
-	printf("      %lld slots quarantined, held by pid", number(r, "quarantined_slots"));
+	printf("      %lld slots quarantined, held by pid", at_number(r, "quarantined_slots"));
 	for (size_t i = 0; i < json_array_size(holders); i++)
 		printf(" %lld", (long long)json_integer_value(json_array_get(holders, i)));
 	puts(json_array_size(holders) ? "" : " (not found yet)");
@@ -64,54 +50,54 @@ static void print_rank(const json_t *r)
 
 static void print_shares(const json_t *f)
 {
-	const json_t *shares = json_object_get(f, "shares");
+	const json_t *shares = at(f, "shares");
 
 	if (!shares)
 		return;
 	printf("  a mix of %zu sources, of every 1024 samples:", json_array_size(shares));
 	for (size_t i = 0; i < json_array_size(shares); i++)
 		printf(" %lld", (long long)json_integer_value(json_array_get(shares, i)));
-	printf("; %lld positions in an epoch\n", number(f, "positions"));
+	printf("; %lld positions in an epoch\n", at_number(f, "positions"));
 }
 
 static void print_feed(const json_t *f)
 {
-	const json_t *s = json_object_get(f, "slots"), *bad = json_object_get(f, "bad_samples");
+	const json_t *s = at(f, "slots"), *bad = at(f, "bad_samples");
 	const json_t *group, *rank, *count;
 	const char *cause;
 	size_t i, k;
 
 	printf("feed %s: %lld samples in %lld shards; slots: %lld free, %lld filling, %lld ready, %lld leased, "
-	       "%lld quarantined of %lld\n", text(f, "name"), number(f, "samples"), number(f, "shards"),
-	       number(s, "free"), number(s, "filling"), number(s, "ready"), number(s, "leased"),
-	       number(s, "quarantined"), number(s, "all"));
+	       "%lld quarantined of %lld\n", at_text(f, "name"), at_number(f, "samples"), at_number(f, "shards"),
+	       at_number(s, "free"), at_number(s, "filling"), at_number(s, "ready"), at_number(s, "leased"),
+	       at_number(s, "quarantined"), at_number(s, "all"));
 	print_shares(f);
-	printf("  %.1f samples/s; limit: %s\n", seconds(f, "samples_per_second"), text(f, "limit"));
+	printf("  %.1f samples/s; limit: %s\n", at_real(f, "samples_per_second"), at_text(f, "limit"));
 	json_object_foreach((json_t *)bad, cause, count)
 		printf("  bad: %s %lld\n", cause, (long long)json_integer_value(count));
-	json_array_foreach(json_object_get(f, "groups"), i, group) {
-		printf("  group %s, world size %lld\n", *text(group, "name") ? text(group, "name") : "(its own)",
-		       number(group, "world"));
-		json_array_foreach(json_object_get(group, "ranks"), k, rank)
+	json_array_foreach(at(f, "groups"), i, group) {
+		printf("  group %s, world size %lld\n", *at_text(group, "name") ? at_text(group, "name") : "(its own)",
+		       at_number(group, "world"));
+		json_array_foreach(at(group, "ranks"), k, rank)
 			print_rank(rank);
 	}
 }
 
 static void print_text(const json_t *all)
 {
-	const json_t *m = json_object_get(all, "memory"), *reload = json_object_get(all, "reload"), *feed;
+	const json_t *m = at(all, "memory"), *reload = at(all, "reload"), *feed;
 	size_t i;
 
-	printf("ringfeed %s, pid %lld, %s, up %.0fs, pixels with %s, reading with %s%s%s\n", text(all, "version"),
-	       number(all, "pid"), text(all, "socket"), seconds(all, "uptime_seconds"), text(all, "kernels"),
-	       text(all, "engine"),
-	       *text(all, "engine_reason") ? ": " : "", text(all, "engine_reason"));
+	printf("ringfeed %s, pid %lld, %s, up %.0fs, pixels with %s, reading with %s%s%s\n", at_text(all, "version"),
+	       at_number(all, "pid"), at_text(all, "socket"), at_real(all, "uptime_seconds"), at_text(all, "kernels"),
+	       at_text(all, "engine"), *at_text(all, "engine_reason") ? ": " : "", at_text(all, "engine_reason"));
 	printf("memory: %.1f MiB now, %.1f MiB at most, %.1f MiB planned, budget %.1f MiB; %zu workers\n",
 	       mib(m, "resident_bytes"), mib(m, "peak_bytes"), mib(m, "planned_bytes"),
-	       mib(m, "budget_bytes"), json_array_size(json_object_get(all, "workers")));
+	       mib(m, "budget_bytes"), json_array_size(at(all, "workers")));
 	if (json_is_object(reload))
-		printf("reload %.0fs ago, %s: %s\n", seconds(reload, "seconds_ago"), text(reload, "outcome"), text(reload, "text"));
-	json_array_foreach(json_object_get(all, "feeds"), i, feed)
+		printf("reload %.0fs ago, %s: %s\n", at_real(reload, "seconds_ago"), at_text(reload, "outcome"),
+		       at_text(reload, "text"));
+	json_array_foreach(at(all, "feeds"), i, feed)
 		print_feed(feed);
 }
 

@@ -7,6 +7,8 @@
 #include "main/command.h"
 #include "main/screen.h"
 
+#include "watch/at.h"
+
 #include <jansson.h>
 #include <poll.h>
 #include <ringfeed/ringfeed.h>
@@ -33,34 +35,12 @@ static double clock_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static const json_t *at(const json_t *from, const char *key)
-{
-	return json_object_get(from, key);
-}
-
-static long long number(const json_t *from, const char *key)
-{
-	return json_integer_value(at(from, key));
-}
-
-static double real(const json_t *from, const char *key)
-{
-	return json_number_value(at(from, key));
-}
-
-static const char *text(const json_t *from, const char *key)
-{
-	const char *found = json_string_value(at(from, key));
-
-	return found ? found : "";
-}
-
 /* How fast a counter grows; then: the same object at the last look, NULL: none. */
 static double rate(const struct top *t, const json_t *now, const json_t *then, const char *key)
 {
 	double seconds = t->now_s - t->last_s;
 
-	return then && seconds > 0 ? (real(now, key) - real(then, key)) / seconds : 0;
+	return then && seconds > 0 ? (at_real(now, key) - at_real(then, key)) / seconds : 0;
 }
 
 /* The member of the list whose value at key is the same. */
@@ -89,7 +69,7 @@ static void look(struct top *t)
 	t->last_s = t->now_s;
 	t->now = now;
 	t->now_s = clock_s();
-	if (t->last && (!now || number(now, "pid") != number(t->last, "pid"))) {
+	if (t->last && (!now || at_number(now, "pid") != at_number(t->last, "pid"))) {
 		json_decref(t->last);
 		t->last = NULL;
 	}
@@ -101,7 +81,7 @@ static void draw_daemon(const struct top *t)
 {
 	const json_t *m = at(t->now, "memory"), *reads = at(t->now, "reads"), *cpu = at(t->now, "cpu_seconds");
 	const json_t *reads_then = at(t->last, "reads"), *cpu_then = at(t->last, "cpu_seconds"), *worker;
-	double budget = real(m, "budget_bytes"), share = budget > 0 ? real(m, "resident_bytes") / budget : 0;
+	double budget = at_real(m, "budget_bytes"), share = budget > 0 ? at_real(m, "resident_bytes") / budget : 0;
 	int filled = share < 1 ? (int)(share * BAR + 0.5) : BAR;
 	long long n_up = 0;
 	char bar[BAR + 1];
@@ -112,28 +92,29 @@ static void draw_daemon(const struct top *t)
 	bar[BAR] = 0;
 	json_array_foreach(at(t->now, "workers"), i, worker)
 		n_up += json_is_true(at(worker, "up"));
-	screen_line(LOOK_BOLD, "ringfeed %s  pid %lld  up %.0f s  %s  pixels with %s  %s", text(t->now, "version"),
-		    number(t->now, "pid"), real(t->now, "uptime_seconds"), text(t->now, "engine"), text(t->now, "kernels"),
-		    text(t->now, "socket"));
-	screen_line(LOOK_PLAIN, "memory  [%s] %.1f of %.1f MiB, at most %.1f", bar, real(m, "resident_bytes") / MIB,
-		    budget / MIB, real(m, "peak_bytes") / MIB);
+	screen_line(LOOK_BOLD, "ringfeed %s  pid %lld  up %.0f s  %s  pixels with %s  %s", at_text(t->now, "version"),
+		    at_number(t->now, "pid"), at_real(t->now, "uptime_seconds"), at_text(t->now, "engine"),
+		    at_text(t->now, "kernels"), at_text(t->now, "socket"));
+	screen_line(LOOK_PLAIN, "memory  [%s] %.1f of %.1f MiB, at most %.1f", bar, at_real(m, "resident_bytes") / MIB,
+		    budget / MIB, at_real(m, "peak_bytes") / MIB);
 	screen_line(LOOK_PLAIN, "workers %lld of %zu up, %lld deaths, %.0f tasks/s; CPU: workers %.0f %%, core %.0f %%", n_up,
-		    json_array_size(at(t->now, "workers")), number(reads, "worker_deaths"),
+		    json_array_size(at(t->now, "workers")), at_number(reads, "worker_deaths"),
 		    rate(t, reads, reads_then, "tasks"), 100 * rate(t, cpu, cpu_then, "workers"),
 		    100 * rate(t, cpu, cpu_then, "core"));
 	screen_line(LOOK_PLAIN, "reads   %.0f/s, %.1f MiB/s, %lld in flight, %lld retries", rate(t, reads, reads_then, "requests"),
-		    rate(t, reads, reads_then, "bytes") / MIB, number(reads, "in_flight"), number(reads, "retries"));
+		    rate(t, reads, reads_then, "bytes") / MIB, at_number(reads, "in_flight"),
+		    at_number(reads, "retries"));
 }
 
 static void draw_rank(const struct top *t, const json_t *r, const json_t *then)
 {
 	const json_t *waits = at(r, "waits"), *waits_then = at(then, "waits");
 
-	screen_line(number(r, "quarantined_slots") ? LOOK_RED : LOOK_PLAIN,
+	screen_line(at_number(r, "quarantined_slots") ? LOOK_RED : LOOK_PLAIN,
 		    "  %4lld %8lld  %-11s %5lld %7lld/%-7lld %6lld  %3lld/%-3lld %-8s %8.1f  %5.0f %6.0f %5.0f %7.0f",
-		    number(r, "rank"), number(r, "pid"), text(r, "state"), number(r, "epoch"), number(r, "step"),
-		    number(r, "batches_in_epoch"), number(r, "lag"), number(r, "leases"), number(r, "slots"),
-		    text(r, "waits_for"), rate(t, r, then, "batches"), 100 * rate(t, waits, waits_then, "read"),
+		    at_number(r, "rank"), at_number(r, "pid"), at_text(r, "state"), at_number(r, "epoch"),
+		    at_number(r, "step"), at_number(r, "batches_in_epoch"), at_number(r, "lag"),
+		    at_number(r, "leases"), at_number(r, "slots"), at_text(r, "waits_for"), rate(t, r, then, "batches"), 100 * rate(t, waits, waits_then, "read"),
 		    100 * rate(t, waits, waits_then, "decode"), 100 * rate(t, waits, waits_then, "slots"),
 		    100 * rate(t, waits, waits_then, "trainer"));
 }
@@ -143,8 +124,8 @@ static void draw_group(const struct top *t, const json_t *g, const json_t *then)
 	const json_t *rank;
 	size_t i;
 
-	screen_line(LOOK_PLAIN, "  group %s, world size %lld", *text(g, "name") ? text(g, "name") : "(a trainer alone)",
-		    number(g, "world"));
+	screen_line(LOOK_PLAIN, "  group %s, world size %lld", *at_text(g, "name") ? at_text(g, "name")
+		    : "(a trainer alone)", at_number(g, "world"));
 	screen_line(LOOK_DIM, "  rank      pid  state       epoch    step/of     behind   holds waits    batches/s   read%% "
 		    "decode%% slots%% trainer%%");
 	json_array_foreach(at(g, "ranks"), i, rank)
@@ -157,14 +138,15 @@ static void draw_feed(const struct top *t, const json_t *f, const json_t *then)
 	size_t i;
 
 	screen_line(LOOK_PLAIN, "%s", "");
-	screen_line(LOOK_BOLD, "feed %s  %.0f samples/s  %.1f batches/s  %lld delivered", text(f, "name"),
-		    rate(t, f, then, "due"), rate(t, f, then, "batches"), number(f, "delivered"));
-	if (number(f, "bad"))
-		screen_line(LOOK_RED, "  %lld samples are bad (%.2f %%)", number(f, "bad"), 100 * real(f, "bad") / real(f, "due"));
-	screen_line(LOOK_PLAIN, "  limit: %s", text(f, "limit"));
+	screen_line(LOOK_BOLD, "feed %s  %.0f samples/s  %.1f batches/s  %lld delivered", at_text(f, "name"),
+		    rate(t, f, then, "due"), rate(t, f, then, "batches"), at_number(f, "delivered"));
+	if (at_number(f, "bad"))
+		screen_line(LOOK_RED, "  %lld samples are bad (%.2f %%)", at_number(f, "bad"),
+			    100 * at_real(f, "bad") / at_real(f, "due"));
+	screen_line(LOOK_PLAIN, "  limit: %s", at_text(f, "limit"));
 	screen_line(LOOK_PLAIN, "  slots: %lld leased, %lld ready, %lld filling, %lld free, %lld quarantined of %lld",
-		    number(slots, "leased"), number(slots, "ready"), number(slots, "filling"), number(slots, "free"),
-		    number(slots, "quarantined"), number(slots, "all"));
+		    at_number(slots, "leased"), at_number(slots, "ready"), at_number(slots, "filling"),
+		    at_number(slots, "free"), at_number(slots, "quarantined"), at_number(slots, "all"));
 	json_array_foreach(at(f, "groups"), i, group)
 		draw_group(t, group, same(at(then, "groups"), group, "number"));
 }

@@ -22,7 +22,7 @@ void drawn_deinit(struct drawn *d)
 
 void drawn_text(struct drawn *d, uint64_t epoch, uint64_t position, uint64_t sample, char text[DRAWN_MAX])
 {
-	const struct order_shards shards = {d->members.samples->starts, d->members.samples->n_shards};
+	const struct order_shards shards = samples_shards(d->members.samples);
 	const struct pipeline *p = &d->feed->pipeline;
 	uint64_t in_shard;
 	const uint32_t shard = order_shard_of(&shards, sample, &in_shard);

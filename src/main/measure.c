@@ -4,6 +4,7 @@
 #include "main/measure.h"
 
 #include "serve/footprint.h"
+#include "watch/at.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -19,12 +20,11 @@ void measure_init(struct measure *m, const json_t *status)
 	const json_t *worker;
 	size_t i;
 
-	m->core = (pid_t)json_integer_value(json_object_get(status, "pid"));
-	m->parent = (pid_t)json_integer_value(json_object_get(status, "clean_parent_pid"));
-	json_array_foreach(json_object_get(status, "workers"), i, worker)
+	m->core = (pid_t)at_number(status, "pid");
+	m->parent = (pid_t)at_number(status, "clean_parent_pid");
+	json_array_foreach(at(status, "workers"), i, worker)
 		if (m->n_workers < MEASURE_PIDS)
-			m->workers[m->n_workers++] =
-				(pid_t)json_integer_value(json_object_get(worker, "pid"));
+			m->workers[m->n_workers++] = (pid_t)at_number(worker, "pid");
 }
 
 static uint64_t memfds(pid_t pid)

@@ -35,7 +35,7 @@ static int look_at(const struct order_spec *spec, const struct order_shards *sha
 
 int mixture_new(const struct core_feed *feed, uint64_t n_most, struct mixture **ret)
 {
-	const struct order_shards shards = {feed->samples->starts, feed->samples->n_shards};
+	const struct order_shards shards = samples_shards(feed->samples);
 	const size_t n = feed->order.mix->n_sources;
 	struct mixture *m = calloc(1, sizeof(*m) + n * sizeof(m->sources[0]));
 	int r = m ? 0 : fail(-ENOMEM);

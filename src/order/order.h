@@ -12,6 +12,7 @@
 #define ORDER_ORDER_H
 
 #include "base/reason.h"
+#include "base/shards.h"
 #include "base/shares.h"
 
 #include <stddef.h>
@@ -44,13 +45,6 @@ struct order_spec {
 	uint64_t seed;
 	uint64_t window, parts; /* block only; else 0 and 1 */
 	const struct order_mix *mix; /* NULL: all shards are one source; else borrowed as the shards are */
-};
-
-/* Where the samples of each shard start: starts[i] = samples in the shards before i,
- * starts[n_shards] = N. Borrowed for the life of every order made from it. */
-struct order_shards {
-	const uint64_t *starts;
-	size_t n_shards;
 };
 
 struct order_mixed;

@@ -111,7 +111,7 @@ static int lay_mix(const struct config_feed *feed, struct dataset *d)
 
 static int check_mix(const struct config_feed *feed, const struct dataset *d, struct reason *why)
 {
-	const struct order_shards shards = dataset_shards(d);
+	const struct order_shards shards = samples_shards(&d->samples);
 	struct order_spec spec;
 	struct reason order;
 
@@ -181,11 +181,6 @@ int dataset_key(const struct dataset *d, const char *cache_folder, uint32_t shar
 	return shard_index_key(file->path, cache_folder, &st, in_shard, ret_key, n_key, ret_offset);
 }
 
-struct order_shards dataset_shards(const struct dataset *d)
-{
-	return (struct order_shards){d->samples.starts, d->samples.n_shards};
-}
-
 void dataset_order(const struct config_feed *feed, const struct dataset *d, struct order_spec *ret)
 {
 	static const enum shuffle shuffles[] = {
@@ -201,9 +196,30 @@ void dataset_order(const struct config_feed *feed, const struct dataset *d, stru
 
 uint64_t dataset_length(const struct config_feed *feed, const struct dataset *d)
 {
-	const struct order_shards shards = dataset_shards(d);
+	const struct order_shards shards = samples_shards(&d->samples);
 	struct order_spec spec;
 
 	dataset_order(feed, d, &spec);
 	return order_length(&spec, &shards);
+}
+
+uint64_t dataset_ranks(const struct config_feed *feed)
+{
+	return feed->batch_size ? 1 : feed->batch_ranks;
+}
+
+enum last dataset_last(const struct config_feed *feed)
+{
+	static const enum last lasts[] = {[CONFIG_LAST_DROP] = LAST_DROP, [CONFIG_LAST_PAD] = LAST_PAD,
+					  [CONFIG_LAST_SHORT] = LAST_SHORT};
+
+	return lasts[feed->last];
+}
+
+struct pass dataset_pass(const struct config_feed *feed, uint64_t n_positions)
+{
+	const uint64_t world = dataset_ranks(feed);
+
+	return (struct pass){.n_samples = n_positions, .world = world, .last = dataset_last(feed),
+			     .batch = feed->batch_size ? feed->batch_size : feed->batch_global / world};
 }

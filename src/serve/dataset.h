@@ -37,9 +37,13 @@ int dataset_key(const struct dataset *d, const char *cache_folder, uint32_t shar
 
 /* The order of the feed in the words of the order room; what it borrows is the dataset's. */
 void dataset_order(const struct config_feed *feed, const struct dataset *d, struct order_spec *ret);
-/* Its shards in the words of the order room; borrowed likewise. */
-struct order_shards dataset_shards(const struct dataset *d);
 /* Positions of an epoch. */
 uint64_t dataset_length(const struct config_feed *feed, const struct dataset *d);
+
+/* The fewest ranks that share a batch: slots are made for so many or more. */
+uint64_t dataset_ranks(const struct config_feed *feed);
+enum last dataset_last(const struct config_feed *feed);
+/* An epoch of so many positions, read by the fewest ranks. */
+struct pass dataset_pass(const struct config_feed *feed, uint64_t n_positions);
 
 #endif

@@ -45,7 +45,7 @@ struct place {
 static void find_file(const struct daemon *d, uint32_t feed, uint64_t sample, struct place *ret)
 {
 	const struct samples *s = &d->feeds[feed].dataset->samples;
-	const struct order_shards shards = {s->starts, s->n_shards};
+	const struct order_shards shards = samples_shards(s);
 	uint32_t least = SAMPLE_REPEATED;
 
 	ret->number = order_shard_of(&shards, sample, &ret->in_shard);

@@ -42,8 +42,6 @@ static uint64_t round_up(uint64_t n, uint64_t unit)
 static void describe_feed(const struct config_feed *f, const struct dataset *d, struct core_feed *ret,
 			  struct slot_layout *ret_layout)
 {
-	static const enum last lasts[] = {[CONFIG_LAST_DROP] = LAST_DROP, [CONFIG_LAST_PAD] = LAST_PAD,
-					  [CONFIG_LAST_SHORT] = LAST_SHORT};
 	static const enum core_policy policies[] = {[CONFIG_BAD_FAIL] = CORE_BAD_FAIL,
 						    [CONFIG_BAD_SUBSTITUTE] = CORE_BAD_SUBSTITUTE,
 						    [CONFIG_BAD_MASK] = CORE_BAD_MASK};
@@ -53,7 +51,7 @@ static void describe_feed(const struct config_feed *f, const struct dataset *d, 
 	slot_layout_make(&f->pipeline, (uint32_t)rows, ret_layout);
 	*ret = (struct core_feed){
 		.name = f->name, .samples = &d->samples, .batch_size = f->batch_size,
-		.batch_global = f->batch_global, .last = lasts[f->last], .policy = policies[f->bad_policy],
+		.batch_global = f->batch_global, .last = dataset_last(f), .policy = policies[f->bad_policy],
 		.bad_limit = f->bad_limit, .is_transient_bad = f->transient == CONFIG_TRANSIENT_AS_BAD,
 		.slots_per_rank = f->slots, .n_rows = (uint32_t)rows, .slot_bytes = ret_layout->n_bytes,
 	};

@@ -84,7 +84,7 @@ static void take_rank(const struct session *s, const struct core_stream_view *v,
 /* Of each source of a mix: passes over it that are behind, the present one by its share. */
 static void take_passes(const struct served_feed *f, const struct core_stream_view *v, double *ret)
 {
-	const struct order_shards shards = dataset_shards(f->dataset);
+	const struct order_shards shards = samples_shards(&f->dataset->samples);
 
 	for (size_t x = 0; f->order.mix && x < f->order.mix->n_sources; x++) {
 		struct order_progress at;

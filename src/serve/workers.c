@@ -184,19 +184,31 @@ void workers_answer(struct daemon *d, unsigned worker)
 		retire_idle(d);
 }
 
+static struct trace_work taken_up(const struct daemon *d, unsigned worker, const struct task *task)
+{
+	const struct task_inflate *piece = (const struct task_inflate *)(task + 1);
+	struct trace_work w = {.begun_ns = d->now_ns, .who = worker, .feed = task->feed};
+
+	if (task->kind == TASK_INFLATE) {
+		w.kind = TRACE_INFLATE;
+		w.place = piece->unit;
+		w.size = (uint32_t)piece->n_bytes; /* a part of one read */
+	} else {
+		w.kind = TRACE_TASK;
+		w.place = task->slot;
+		w.size = task->n_samples;
+	}
+	return w;
+}
+
 void workers_task(struct daemon *d, const struct core_action *a)
 {
 	_Alignas(8) char bytes[WORKER_PACKET_MAX];
 	struct helper *h = &d->helpers[a->task.worker];
 	size_t n = core_task_message(d->core, a->task.worker, a->task.id, bytes, sizeof(bytes));
 
-	if (n && h->n_hands < CORE_HAND) {
-		const struct task *task = (const struct task *)bytes;
-
-		h->hands[h->n_hands++] = (struct trace_work){.kind = TRACE_TASK, .begun_ns = d->now_ns, .who = a->task.worker,
-							     .feed = task->feed, .place = task->slot,
-							     .size = task->n_samples};
-	}
+	if (n && h->n_hands < CORE_HAND)
+		h->hands[h->n_hands++] = taken_up(d, a->task.worker, (const struct task *)bytes);
 	/* A worker that is dying does not take it; its end comes as an event and gives the task back. */
 	if (n && send(h->channel, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EAGAIN)
 		workers_kill(d, a->task.worker);

@@ -11,6 +11,7 @@
 #define SHARD_SAMPLES_H
 
 #include "base/pipeline.h"
+#include "base/shards.h"
 #include "shard/index.h"
 
 #include <stdint.h>
@@ -75,6 +76,12 @@ int samples_add(struct samples *s, const struct pipeline *p, uint32_t source, co
 void samples_finish(struct samples *s);
 /* Bytes the table takes: for the memory plan. */
 size_t samples_bytes(const struct samples *s);
+
+/* Borrowed. */
+static inline struct order_shards samples_shards(const struct samples *s)
+{
+	return (struct order_shards){s->starts, s->n_shards};
+}
 
 static inline const struct sample_place *samples_place(const struct samples *s, uint64_t sample,
 						       unsigned field)

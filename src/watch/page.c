@@ -6,6 +6,7 @@
  */
 #include "watch/page.h"
 
+#include "watch/at.h"
 #include "watch/text.h"
 
 #include <string.h>
@@ -37,26 +38,9 @@ static const char head[] =
 	".red{color:var(--bad);font-weight:600}details summary{cursor:pointer;color:var(--dim)}a{color:inherit}\n"
 	"</style></head><body><main>\n";
 
-static const json_t *at(const json_t *from, const char *key)
-{
-	return json_object_get(from, key);
-}
-
-static long long number(const json_t *from, const char *key)
-{
-	return json_integer_value(at(from, key));
-}
-
-static double real(const json_t *from, const char *key)
-{
-	return json_number_value(at(from, key));
-}
-
 static void put(struct text *to, const json_t *from, const char *key)
 {
-	const char *text = json_string_value(at(from, key));
-
-	text_add_html(to, text ? text : "");
+	text_add_html(to, at_text(from, key));
 }
 
 /* 12345678 as 12,345,678. */
@@ -92,7 +76,7 @@ static void fact(struct text *to, long long n, const char *what)
 
 static void put_memory(struct text *to, const json_t *m)
 {
-	double budget = real(m, "budget_bytes"), now = real(m, "resident_bytes"), peak = real(m, "peak_bytes");
+	double budget = at_real(m, "budget_bytes"), now = at_real(m, "resident_bytes"), peak = at_real(m, "peak_bytes");
 	const json_t *line;
 	size_t i;
 
@@ -103,11 +87,11 @@ static void put_memory(struct text *to, const json_t *m)
 		 "<p>%.1f MiB now, %.1f MiB at most (%.0f %%), %.1f MiB planned, of <b>%.1f MiB</b> allowed "
 		 "(daemon.memory)</p>\n<details><summary>The plan line by line</summary><table>\n",
 		 now > budget ? "over" : "leased", 100 * now / budget, 100 * (peak - now) / budget, now / MIB,
-		 peak / MIB, 100 * peak / budget, real(m, "planned_bytes") / MIB, budget / MIB);
+		 peak / MIB, 100 * peak / budget, at_real(m, "planned_bytes") / MIB, budget / MIB);
 	json_array_foreach(at(m, "plan"), i, line) {
 		text_add(to, "<tr><td class=\"l\">");
 		put(to, line, "name");
-		text_add(to, "</td><td>%.1f MiB</td></tr>\n", real(line, "bytes") / MIB);
+		text_add(to, "</td><td>%.1f MiB</td></tr>\n", at_real(line, "bytes") / MIB);
 	}
 	text_add(to, "</table></details></section>\n");
 }
@@ -123,11 +107,12 @@ static void put_workers(struct text *to, const json_t *all)
 	text_add(to, "<section><h2>Workers and reads</h2><div class=\"facts\">");
 	fact(to, n_up, "workers up");
 	fact(to, (long long)json_array_size(at(all, "workers")) - n_up, "down");
-	fact(to, number(reads, "worker_deaths"), "deaths");
-	fact(to, number(reads, "tasks"), "tasks");
-	fact(to, number(reads, "requests"), "reads");
+	fact(to, at_number(reads, "worker_deaths"), "deaths");
+	fact(to, at_number(reads, "tasks"), "tasks");
+	fact(to, at_number(reads, "requests"), "reads");
 	text_add(to, "<div><b>%.1f MiB</b>read</div><div><b>%.1f s</b>CPU of the workers</div><div><b>%.1f s</b>CPU of "
-		 "the core</div></div></section>\n", real(reads, "bytes") / MIB, real(cpu, "workers"), real(cpu, "core"));
+		 "the core</div></div></section>\n", at_real(reads, "bytes") / MIB, at_real(cpu, "workers"),
+		 at_real(cpu, "core"));
 }
 
 /* ---- feeds ---- */
@@ -135,16 +120,16 @@ static void put_workers(struct text *to, const json_t *all)
 static void put_slots(struct text *to, const json_t *slots)
 {
 	static const char *const states[] = {"leased", "ready", "filling", "quarantined", "free"};
-	double all = real(slots, "all");
+	double all = at_real(slots, "all");
 
 	text_add(to, "<div class=\"bar\">");
 	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
-		if (number(slots, states[i]))
+		if (at_number(slots, states[i]))
 			text_add(to, "<i class=\"%s\" style=\"width:%.2f%%\"></i>", states[i],
-				 100 * real(slots, states[i]) / all);
+				 100 * at_real(slots, states[i]) / all);
 	text_add(to, "</div><p class=\"dim\">%.0f slots:", all);
 	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
-		text_add(to, "%s %lld %s", i ? "," : "", number(slots, states[i]), states[i]);
+		text_add(to, "%s %lld %s", i ? "," : "", at_number(slots, states[i]), states[i]);
 	text_add(to, "</p>\n");
 }
 
@@ -155,12 +140,13 @@ static void put_laggard(struct text *to, const json_t *ranks)
 	size_t i;
 
 	json_array_foreach(ranks, i, rank)
-		if (number(rank, "lag") > 0 && (!last || number(rank, "lag") > number(last, "lag")))
+		if (at_number(rank, "lag") > 0 && (!last || at_number(rank, "lag") > at_number(last, "lag")))
 			last = rank;
 	if (!last)
 		return;
-	text_add(to, "<p>The others are up to %lld steps ahead of rank %lld", number(last, "lag"), number(last, "rank"));
-	if (*json_string_value(at(last, "waits_for"))) {
+	text_add(to, "<p>The others are up to %lld steps ahead of rank %lld", at_number(last, "lag"),
+		 at_number(last, "rank"));
+	if (*at_text(last, "waits_for")) {
 		text_add(to, ", whose next batch waits for: ");
 		put(to, last, "waits_for");
 	}
@@ -171,30 +157,32 @@ static void put_rank(struct text *to, const json_t *r)
 {
 	const json_t *waits = at(r, "waits"), *holders = at(r, "held_by");
 
-	text_add(to, "<tr><td>%lld</td><td>%lld</td><td class=\"l\">", number(r, "rank"), number(r, "pid"));
+	text_add(to, "<tr><td>%lld</td><td>%lld</td><td class=\"l\">", at_number(r, "rank"), at_number(r, "pid"));
 	put(to, r, "state");
-	if (number(r, "quarantined_slots"))
-		text_add(to, " <span class=\"red\">(%lld slots, held by pid %lld)</span>", number(r, "quarantined_slots"),
+	if (at_number(r, "quarantined_slots"))
+		text_add(to, " <span class=\"red\">(%lld slots, held by pid %lld)</span>",
+			 at_number(r, "quarantined_slots"),
 			 (long long)json_integer_value(json_array_get(holders, 0)));
 	text_add(to, "</td><td>%lld</td><td>%lld of %lld</td><td>%lld</td><td>%lld of %lld</td><td class=\"l\">",
-		 number(r, "epoch"), number(r, "step"), number(r, "batches_in_epoch"), number(r, "lag"),
-		 number(r, "leases"), number(r, "slots"));
+		 at_number(r, "epoch"), at_number(r, "step"), at_number(r, "batches_in_epoch"), at_number(r, "lag"),
+		 at_number(r, "leases"), at_number(r, "slots"));
 	put(to, r, "waits_for");
-	text_add(to, "</td><td>%.1f</td><td>%.1f</td><td>%.1f</td><td>%.1f</td><td>%lld</td></tr>\n", real(waits, "read"),
-		 real(waits, "decode"), real(waits, "slots"), real(waits, "trainer"), number(r, "bad"));
+	text_add(to, "</td><td>%.1f</td><td>%.1f</td><td>%.1f</td><td>%.1f</td><td>%lld</td></tr>\n",
+		 at_real(waits, "read"), at_real(waits, "decode"), at_real(waits, "slots"), at_real(waits, "trainer"),
+		 at_number(r, "bad"));
 }
 
 static void put_group(struct text *to, const json_t *g)
 {
-	const char *name = json_string_value(at(g, "name"));
+	const char *name = at_text(g, "name");
 	const json_t *rank;
 	size_t i;
 
 	text_add(to, "<h3>Group ");
-	text_add_html(to, name && *name ? name : "(a trainer alone)");
+	text_add_html(to, *name ? name : "(a trainer alone)");
 	text_add(to, ", world size %lld</h3><div class=\"scroll\"><table><tr><th>rank</th><th>pid</th><th class=\"l\">state"
 		 "</th><th>epoch</th><th>step</th><th>behind</th><th>holds</th><th class=\"l\">waits for</th><th>read s</th>"
-		 "<th>decode s</th><th>slots s</th><th>trainer s</th><th>bad</th></tr>\n", number(g, "world"));
+		 "<th>decode s</th><th>slots s</th><th>trainer s</th><th>bad</th></tr>\n", at_number(g, "world"));
 	json_array_foreach(at(g, "ranks"), i, rank)
 		put_rank(to, rank);
 	text_add(to, "</table></div>\n");
@@ -212,12 +200,12 @@ static void put_feed(struct text *to, const json_t *f)
 	text_add(to, "</h2><p class=\"limit\">What limits it now: ");
 	put(to, f, "limit");
 	text_add(to, ".</p><div class=\"facts\">");
-	fact(to, (long long)(real(f, "samples_per_second") + 0.5), "samples/s");
-	text_add(to, "<div><b>%.1f</b>batches/s</div>", real(f, "batches_per_second"));
-	fact(to, number(f, "delivered"), "delivered");
-	fact(to, number(f, "batches"), "batches");
-	fact(to, number(f, "bad"), "bad");
-	fact(to, number(f, "samples"), "samples in an epoch");
+	fact(to, (long long)(at_real(f, "samples_per_second") + 0.5), "samples/s");
+	text_add(to, "<div><b>%.1f</b>batches/s</div>", at_real(f, "batches_per_second"));
+	fact(to, at_number(f, "delivered"), "delivered");
+	fact(to, at_number(f, "batches"), "batches");
+	fact(to, at_number(f, "bad"), "bad");
+	fact(to, at_number(f, "samples"), "samples in an epoch");
 	text_add(to, "</div>\n");
 	put_slots(to, at(f, "slots"));
 	json_object_foreach((json_t *)at(f, "bad_samples"), cause, count) {
@@ -243,7 +231,7 @@ static void put_bad(struct text *to, const json_t *list)
 		 "</th><th class=\"l\">cause</th><th class=\"l\">where</th></tr>\n");
 	json_array_foreach(list, i, b) {
 		text_add(to, "<tr><td>");
-		put_time(to, real(b, "seconds_ago"));
+		put_time(to, at_real(b, "seconds_ago"));
 		text_add(to, "</td><td class=\"l\">");
 		put(to, b, "feed");
 		text_add(to, "</td><td class=\"l w\">");
@@ -252,7 +240,7 @@ static void put_bad(struct text *to, const json_t *list)
 		put(to, b, "shard");
 		text_add(to, ", key ");
 		put(to, b, "key");
-		text_add(to, ", offset %lld</td></tr>\n", number(b, "offset"));
+		text_add(to, ", offset %lld</td></tr>\n", at_number(b, "offset"));
 	}
 	text_add(to, "</table></div></section>\n");
 }
@@ -265,17 +253,17 @@ void page_write(const json_t *status, struct text *to)
 	text_add(to, "%s<h1>ringfeed ", head);
 	put(to, status, "version");
 	text_add(to, "</h1><p class=\"dim\">up ");
-	put_time(to, real(status, "uptime_seconds"));
-	text_add(to, ", pid %lld, ", number(status, "pid"));
+	put_time(to, at_real(status, "uptime_seconds"));
+	text_add(to, ", pid %lld, ", at_number(status, "pid"));
 	put(to, status, "socket");
 	text_add(to, ", reading with %s, pixels with ",
 		 strcmp(json_string_value(at(status, "engine")), "uring") == 0 ? "io_uring" : "threads");
 	put(to, status, "kernels");
 	text_add(to, "; trainers: %lld; <a href=\"/metrics\">metrics</a>, <a href=\"/status.json\">JSON</a></p>\n",
-		 number(status, "sessions"));
+		 at_number(status, "sessions"));
 	if (json_is_object(at(status, "reload"))) {
 		text_add(to, "<p>Reload ");
-		put_time(to, real(at(status, "reload"), "seconds_ago"));
+		put_time(to, at_real(at(status, "reload"), "seconds_ago"));
 		text_add(to, " ago, ");
 		put(to, at(status, "reload"), "outcome");
 		text_add(to, ": ");

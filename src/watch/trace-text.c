@@ -79,6 +79,12 @@ static void add_work(struct piece *p, uint64_t number)
 		    PROCESS_WORKERS, w->who, from, to - from, feed, w->place, w->size);
 		return;
 	}
+	if (w->kind == TRACE_INFLATE) {
+		add(p, ",\n{\"ph\":\"X\",\"cat\":\"inflate\",\"name\":\"%s\",\"pid\":%d,\"tid\":%u,\"ts\":%.3f,\"dur\":%.3f,"
+		    "\"args\":{\"feed\":\"%s\",\"unit\":%u,\"bytes\":%u}}", w->has_failed ? "died" : "inflate",
+		    PROCESS_WORKERS, w->who, from, to - from, feed, w->place, w->size);
+		return;
+	}
 	/* Reads overlap: asynchronous events, a pair each. */
 	add(p, ",\n{\"ph\":\"b\",\"cat\":\"read\",\"name\":\"read\",\"id\":%llu,\"pid\":%d,\"tid\":0,\"ts\":%.3f,\"args\":"
 	    "{\"feed\":\"%s\",\"shard\":%u,\"offset\":%llu,\"bytes\":%u,\"failed\":%s}}", (unsigned long long)number,
@@ -139,7 +145,8 @@ static void add_tail(struct piece *p)
 
 	add(p, "\n],\"otherData\":{\"version\":\"%s\",\"complete_from_us\":%.3f,\"batches_lent\":%llu,\"tasks_ended\":%llu,"
 	    "\"reads_ended\":%llu}}\n", p->s->version, us(p, complete_from(p)), (unsigned long long)t->n_leases,
-	    (unsigned long long)t->n_of_kind[TRACE_TASK], (unsigned long long)t->n_of_kind[TRACE_READ]);
+	    (unsigned long long)(t->n_of_kind[TRACE_TASK] + t->n_of_kind[TRACE_INFLATE]),
+	    (unsigned long long)t->n_of_kind[TRACE_READ]);
 }
 
 /* ---- the way through ---- */

@@ -23,13 +23,14 @@ struct trace_batch {
 	uint32_t stream, feed, rank, slot, n_rows;
 };
 
-enum trace_kind { TRACE_TASK, TRACE_READ };
+enum trace_kind { TRACE_TASK, TRACE_READ, TRACE_INFLATE, N_TRACE_KINDS };
 
 struct trace_work {
 	uint64_t begun_ns, ended_ns;
 	uint64_t offset;	    /* of a read */
 	uint32_t kind, who;	    /* enum trace_kind; worker, or 0 */
-	uint32_t feed, place, size; /* slot and samples of a task, shard and bytes of a read */
+	/* Slot and samples of a task of rows, shard and bytes of a read, unit and bytes of a piece to inflate. */
+	uint32_t feed, place, size;
 	uint32_t has_failed;
 };
 
@@ -37,7 +38,7 @@ struct trace {
 	struct trace_batch batches[TRACE_BATCHES]; /* by lease */
 	struct trace_work works[TRACE_WORKS];	   /* by number */
 	uint64_t n_leases, n_works;		   /* ever */
-	uint64_t n_of_kind[2];
+	uint64_t n_of_kind[N_TRACE_KINDS];
 };
 
 struct snapshot;

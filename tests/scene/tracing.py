@@ -2,6 +2,7 @@
 # Copyright the ringfeed authors
 """`status --trace`: every batch with all its stages, in order, and with counts that agree with `status`."""
 import collections
+import gzip
 import json
 import time
 
@@ -12,10 +13,10 @@ from metrics import take_epoch
 EDGE = 0.002  # us: times are written with three digits
 
 
-def make_config(folder, n=64, side=32, **more):
+def make_config(folder, n=64, side=32, compress=None, **more):
     members = [[("jpg", p.read_bytes()), ("cls", str(i).encode())] for i, p in enumerate(scene.photos("imagenet-sample")[:n])]
     members[3][0] = ("jpg", b"no image")
-    shards = scene.pack(folder, "in", members, n)
+    shards = compress(scene.pack(folder, "in", members, n // 4)) if compress else scene.pack(folder, "in", members, n)
     made = scene.feed(shards, transform=[{"random_resized_crop": {"size": side}}], dtype="uint8", size=8, slots=3,
                       bad_samples={"policy": "substitute", "limit": "50%"}, **more)
     return scene.write_config(folder, {"train": made, "other": made}, memory="192MiB", workers=2)
@@ -30,11 +31,12 @@ class Trace:
         self.batches = [e for e in events if e.get("cat") == "batch"]
         self.stages = collections.defaultdict(list)
         self.tasks = [e for e in events if e.get("cat") == "task"]
+        self.inflates = [e for e in events if e.get("cat") == "inflate"]
         for e in events:
             assert e["ph"] in "MXbe" and (e["ph"] == "M" or e["ts"] >= 0 and e.get("dur", 0) >= 0), e
             if e.get("cat") == "stage":
                 self.stages[e["args"]["lease"]].append(e)
-        for b in self.batches + self.tasks:
+        for b in self.batches + self.tasks + self.inflates:
             b["end"] = b["ts"] + b["dur"]
             b["track"] = b["pid"], b["tid"]
             assert b["pid"] in names
@@ -57,7 +59,7 @@ class Trace:
                 assert abs(s["ts"] - at) < EDGE and (s["pid"], s["tid"]) == b["track"], (b, s)
                 at = s["ts"] + s["dur"]
             assert abs(at - b["end"]) < 5 * EDGE, (b, stages)
-        for spans in (self.batches, self.tasks):
+        for spans in (self.batches, self.tasks + self.inflates):
             tracks = collections.defaultdict(list)
             for b in spans:
                 tracks[b["track"]].append(b)
@@ -88,7 +90,7 @@ def whole_life(folder):
             assert trace.other["complete_from_us"] == 0 and len(trace.in_window()) == len(trace.batches)
             assert len(trace.batches) == sum(f["batches"] for f in status["feeds"]) == trace.other["batches_lent"]
             assert sum(b["args"]["rows"] for b in trace.batches) == sum(f["due"] for f in status["feeds"])
-            assert len(trace.tasks) == trace.other["tasks_ended"] == status["reads"]["tasks"]
+            assert len(trace.tasks) == trace.other["tasks_ended"] == status["reads"]["tasks"] and not trace.inflates
             assert len(trace.reads) == trace.other["reads_ended"] == status["reads"]["requests"]
             assert sum(r["args"]["bytes"] for r in trace.reads) == status["reads"]["bytes"]
             held = [b for b in trace.batches if not b["args"]["released"]]
@@ -99,6 +101,50 @@ def whole_life(folder):
             assert {b["args"]["rank"] for b in trace.batches if trace.feed[b["pid"]] == "other"} == {1}
         scene.wait_until(lambda: not daemon.ranks("train") and not daemon.ranks("other"))
         assert all(b["args"]["released"] for b in Trace(daemon, folder / "after.json").batches)
+
+
+def compress(shards):
+    """Each tar as one gzip stream, so that a shard is one unit."""
+    made = []
+    for path in shards:
+        made.append(path.with_suffix(".tar.gz"))
+        made[-1].write_bytes(gzip.compress(path.read_bytes(), 1))
+        path.unlink()
+    return made
+
+
+def when_nothing_moves(daemon, path):
+    """The trace, and the counters of reads that were the same before and after it."""
+    for _ in range(100):
+        before, trace = daemon.status()["reads"], Trace(daemon, path)
+        if daemon.status()["reads"] == before and before["in_flight"] == 0:
+            return before, trace
+        time.sleep(0.05)
+    raise AssertionError("it never comes to rest")
+
+
+def inflating(folder):
+    """Pieces of compressed shards are tasks, too, but no rows of any slot: each unit was inflated whole, piece by piece."""
+    config = make_config(folder, compress=compress, order={"shuffle": "none", "seed": 42})
+    sizes = [p.stat().st_size for p in sorted(folder.glob("in-*.tar.gz"))]
+    with scene.Daemon(config) as daemon:
+        with ringfeed.Loader("train", socket=daemon.socket) as loader:
+            take_epoch(daemon, loader)
+            reads, trace = when_nothing_moves(daemon, folder / "trace.json")
+    trace.check()
+    assert len(trace.tasks) + len(trace.inflates) == trace.other["tasks_ended"] == reads["tasks"]
+    units = collections.defaultdict(list)
+    for e in sorted(trace.inflates, key=lambda e: e["end"]):
+        assert e["name"] == "inflate" and e["args"]["feed"] == "train", e
+        units[e["args"]["unit"]].append(e)
+    n_whole = 0
+    for unit, pieces in units.items():
+        assert all(e["args"]["bytes"] > 0 for e in pieces)
+        whole, rest = divmod(sum(e["args"]["bytes"] for e in pieces), sizes[unit])
+        n_whole += whole
+        assert whole > 0 and (len(pieces) > 1 or rest == 0), (unit, pieces)
+    print(f"  {len(trace.tasks)} tasks of rows, {len(trace.inflates)} of pieces; {len(units)} units, {n_whole} times whole")
+    assert units.keys() == set(range(len(sizes))) and len(sizes) == 4 and n_whole == reads["units_inflated"]
 
 
 def window(folder):
@@ -131,4 +177,4 @@ def slips(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([whole_life, window, slips])
+    scene.main([whole_life, inflating, window, slips])
