@@ -120,7 +120,7 @@ size_t core_bytes(const struct core_spec *spec)
 	n += z.fills * sizeof(struct fill) + z.units * sizeof(uint32_t);
 	n += CANDIDATES_MAX * sizeof(struct candidate) + ACTIONS_ROOM * sizeof(struct core_action);
 	for (unsigned i = 0; i < spec->n_feeds; i++) {
-		const struct order_shards shards = {spec->feeds[i].samples->starts, spec->feeds[i].samples->n_shards};
+		const struct order_shards shards = samples_shards(spec->feeds[i].samples);
 
 		n += EPOCHS_KEPT * order_bytes(&spec->feeds[i].order, &shards);
 	}
@@ -202,8 +202,7 @@ static void init_tables(struct core *c)
 		struct feed_state *feed = &c->feeds[f];
 
 		feed->feed = c->spec.feeds[f];
-		feed->shards = (struct order_shards){feed->feed.samples->starts,
-						     feed->feed.samples->n_shards};
+		feed->shards = samples_shards(feed->feed.samples);
 		feed->first_slot = first;
 		for (uint32_t i = 0; i < feed->feed.n_slots; i++)
 			c->slots[first + i] = (struct slot){.feed = f, .track = NONE, .next = NONE,
@@ -471,7 +470,10 @@ void core_begin(struct core *c, uint64_t now_ns)
 
 uint64_t core_deadline(const struct core *c)
 {
-	uint64_t least = c->n_flying ? c->read_deadline_ns : UINT64_MAX;
+	uint64_t least = slow_deadline(c);
+
+	if (c->n_flying && c->read_deadline_ns < least)
+		least = c->read_deadline_ns;
 
 	for (unsigned i = 0; i < c->spec.n_workers; i++) {
 		const struct worker *w = &c->workers[i];

@@ -108,7 +108,8 @@ enum core_start { CORE_START_NOW, CORE_START_NEXT_EPOCH };
 struct core_attach {
 	unsigned feed;
 	const char *group; /* "": a group of its own */
-	uint32_t rank, replica, world, local_world, credit, generation;
+	uint32_t rank, world, local_world, credit, generation;
+	uint32_t replica;	  /* its number + 1 among the trainers of that rank; 0: it is the only one */
 	uint32_t batch;		  /* rows of this rank's batches; 0: as configured */
 	bool has_place;		  /* a token says where the stream starts; else `start`, where a pass is shared, or 0 */
 	enum core_start start;
@@ -196,7 +197,7 @@ struct core_action {
 			uint64_t opened_ns, staged_ns, ready_ns; /* when its rows were drawn, read, made */
 		} lend;
 		struct {
-			uint32_t rank, replica;
+			uint32_t rank, replica; /* as in core_attach */
 		} peer;
 		struct {
 			enum core_failure failure;
@@ -226,7 +227,7 @@ struct core_slots {
 struct core_stream_view {
 	bool is_used, is_detached, has_hung_up, has_exited, has_failed;
 	bool is_shared; /* others read its slots, too: they are for reading only */
-	uint32_t feed, rank, replica, world, n_slots;
+	uint32_t feed, rank, replica, world, n_slots; /* replica: as in core_attach */
 	uint64_t lag;	/* batches that it is behind whoever is furthest in the pass they share */
 	const char *group; /* "" for a group of its own */
 	uint32_t group_number;

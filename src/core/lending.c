@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * Lending: each follower of a track gets its batches in order, as far as its credit goes. Where groups share a
- * pass, nobody is lent a batch before the slowest is less than `window` batches behind, and one slot is never
- * lent: a trainer that comes again with its token can always be given what it has missed.
+ * Lending: each follower of a track gets its batches in order, as far as its credit goes, and where groups share
+ * a pass, when the slowest is less than `window` batches behind.
  */
 #include "core/state.h"
 
@@ -121,15 +120,6 @@ static void lend(struct core *c, uint32_t stream, uint32_t slot)
 	track_retire(c, s->track);
 }
 
-static uint32_t count_held(const struct core *c, const struct track *t)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < t->n_slots; i++)
-		n += c->slots[t->slots[i]].n_holders > 0;
-	return n;
-}
-
 /* How many batches that somebody needs come before this one. */
 static uint32_t count_needed_before(const struct core *c, const struct track *t, uint32_t slot)
 {
@@ -144,10 +134,6 @@ bool may_lend(const struct core *c, const struct track *t, uint32_t slot)
 {
 	const uint32_t window = c->feeds[t->feed].feed.window;
 
-	if (!t->is_shared)
-		return true;
-	if (c->slots[slot].n_holders == 0 && count_held(c, t) + 1 >= t->n_slots)
-		return false;
 	return !window || count_needed_before(c, t, slot) < window;
 }
 

@@ -153,8 +153,9 @@ struct stream {
 	uint64_t pass_start, bad; /* where its pass in next.epoch began; the token's count */
 	uint64_t n_due, n_bad, n_padded;
 	uint64_t waits_ns[CORE_WAITS], lent_waits_ns[CORE_WAITS];
-	uint64_t turn_ns, stall_ns; /* last lent to or released; keeps others waiting since (0: does not) */
-	uint32_t feed, group, rank, replica, credit, serial, batch; /* batch: rows */
+	uint64_t turn_ns; /* when it was lent to or released last */
+	uint32_t feed, group, rank, credit, serial, batch; /* batch: rows */
+	uint32_t replica; /* 0: not one of several */
 	uint32_t track; /* NONE: it has left it */
 	uint32_t next_follower;
 	struct hold holds[CORE_STREAM_SLOTS_MAX];
@@ -418,6 +419,11 @@ bool lend_to(struct core *c, uint32_t stream);
 void lend_all(struct core *c);
 /* Do those who share the track let go of this ready batch? */
 bool may_lend(const struct core *c, const struct track *t, uint32_t slot);
+
+/* slow.c */
+/* When the next trainer is to be dropped that keeps others waiting, or UINT64_MAX. */
+uint64_t slow_deadline(const struct core *c);
+void slow_time(struct core *c);
 
 /* streams.c */
 void stream_fail(struct core *c, uint32_t stream, const struct core_action *what);

@@ -98,7 +98,7 @@ int core_on_attach(struct core *c, uint64_t now_ns, struct core_attach *a, uint3
 	}
 	s->is_used = true;
 	s->maps_own = !c->tracks[s->track].is_shared;
-	most = c->tracks[s->track].n_slots - c->tracks[s->track].is_shared;
+	most = c->tracks[s->track].n_slots;
 	s->credit = a->credit && a->credit < most ? a->credit : most;
 	*ret_stream = stream;
 	return 0;
@@ -313,4 +313,5 @@ void core_on_time(struct core *c, uint64_t now_ns)
 	core_begin(c, now_ns);
 	reads_time(c);
 	tasks_time(c);
+	slow_time(c);
 }
