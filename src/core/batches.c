@@ -27,7 +27,7 @@ static uint32_t take_job(struct core *c, uint32_t track)
 
 	while (t->ahead.head == NONE) {
 		job = job_make(c, track);
-		if (job != NONE)
+		if (job != NONE && c->jobs[job].state == JOB_UNREAD)
 			job_push_front(c, &t->unread_ahead, job); /* state and list agree */
 	}
 	job = t->ahead.head;
@@ -40,23 +40,14 @@ static uint32_t take_job(struct core *c, uint32_t track)
 
 static void add_row(struct core *c, uint32_t track, uint32_t slot, uint32_t row)
 {
-	struct track *t = &c->tracks[track];
 	uint32_t job = take_job(c, track);
 	struct job *j = &c->jobs[job];
 
 	assert(j->row == row && j->epoch == c->slots[slot].place.epoch);
 	j->slot = slot;
 	c->slots[slot].n_padded += j->is_padded;
-	if (j->state == JOB_UNREAD) {
-		job_remove(c, &t->unread_ahead, job);
-		job_push(c, &t->unread, job);
-		return;
-	}
-	assert(t->ahead_bytes >= j->bytes);
-	t->ahead_bytes -= j->bytes;
-	j->bytes = 0;
-	if (j->state == JOB_STAGED)
-		job_staged(c, job);
+	c->slots[slot].n_waiting++;
+	team_check(c, job);
 }
 
 static void slot_append(struct core *c, struct list *l, uint32_t slot)
@@ -82,16 +73,16 @@ static void open_batch(struct core *c, uint32_t track, uint32_t slot)
 	to->place = cursor_place(cur);
 	to->step = step_at(&cur->pass, to->place.position);
 	to->n_rows = n;
-	to->n_filled = to->n_tasked = to->n_padded = 0;
+	to->n_filled = to->n_tasked = to->n_padded = to->n_waiting = 0;
 	to->staged = list_empty();
 	to->is_last = cur->step + 1 == pass_n_batches(&cur->pass);
 	pass_after(&cur->pass, cur->epoch, cur->step, &to->after.epoch, &to->after.position);
 	slot_append(c, &t->batches, slot);
+	cursor_next_batch(cur); /* first: to the rows' teams this batch is open */
 	for (uint32_t i = 0; i < n; i++)
 		add_row(c, track, slot, i);
 	if (n == 0)
 		to->state = SLOT_READY;
-	cursor_next_batch(cur);
 }
 
 void batches_open(struct core *c, uint32_t track)

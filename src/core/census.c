@@ -135,7 +135,7 @@ static void check_units(const struct core *c, uint32_t feed)
 			n_pages += c->requests[i].n_pages;
 	assert(n_listed == n_found && n_pages == f->inflated.n_pages - f->inflated.n_free);
 	if (f->unit_starved != NONE)
-		assert(c->jobs[f->unit_starved].state == JOB_UNREAD && c->jobs[f->unit_starved].slot != NONE);
+		assert(c->jobs[f->unit_starved].state == JOB_UNREAD && c->jobs[f->unit_starved].is_due);
 }
 
 static void check_fills(const struct core *c)
@@ -252,9 +252,10 @@ static void check_tracks(const struct core *c)
 		check_batches(c, t);
 		for (uint32_t k = t->ahead.head; k != NONE; k = c->jobs[k].next_ahead) {
 			assert(c->jobs[k].track == i && c->jobs[k].slot == NONE);
-			bytes += c->jobs[k].bytes;
 			n_ahead++;
 		}
+		for (uint32_t k = 0; k < c->n_jobs; k++)
+			bytes += c->jobs[k].state != JOB_FREE && c->jobs[k].track == i ? c->jobs[k].bytes : 0;
 		assert(bytes == t->ahead_bytes);
 	}
 	assert(n_ahead == c->n_ahead);
@@ -287,11 +288,33 @@ static void check_holds(const struct core *c)
 	assert(n_counted == n_holds && n_quarantined == 0);
 }
 
+/* Who rides has the leader's position, and one that is not due waits for somebody. */
+static void check_teams(const struct core *c)
+{
+	for (uint32_t i = 0; i < c->n_jobs; i++) {
+		const struct job *j = &c->jobs[i];
+		uint32_t n_riders = 0;
+
+		if (j->state == JOB_FREE)
+			continue;
+		for (uint32_t k = j->first_rider; k != NONE; k = c->jobs[k].next_rider) {
+			assert(c->jobs[k].leader == i && c->jobs[k].position == j->position &&
+			       c->jobs[k].epoch == j->epoch && c->jobs[k].state == (j->state == JOB_TASKED ? JOB_TASKED : JOB_RIDING));
+			n_riders++;
+		}
+		assert(n_riders == j->n_riders && (j->state != JOB_RIDING || n_riders == 0));
+		assert((j->state == JOB_RIDING) == (j->leader != NONE) || j->state == JOB_TASKED);
+		assert(j->bytes == 0 || (!j->is_due && j->leader == NONE));
+		assert(j->leader != NONE || j->is_due || !team_is_complete(c, i));
+	}
+}
+
 void core_check(const struct core *c)
 {
 	check_pages(c);
 	check_tracks(c);
 	check_holds(c);
+	check_teams(c);
 	check_fills(c);
 	for (uint32_t i = 0; i < c->spec.n_feeds; i++)
 		check_units(c, i);

@@ -57,7 +57,7 @@ uint64_t core_staging_least(const struct core_feed *feeds, unsigned n_feeds)
 
 struct sizes {
 	uint64_t rows;
-	uint32_t slots, jobs, requests, words, fills;
+	uint32_t slots, jobs, chains, requests, words, fills;
 	uint64_t units;
 	unsigned fields;
 };
@@ -99,6 +99,8 @@ static struct sizes size_up(const struct core_spec *spec)
 
 	z.slots = count_slots(spec, &z.rows);
 	z.jobs = (uint32_t)z.rows + spec->n_ahead;
+	for (z.chains = 1; z.chains < z.jobs;)
+		z.chains *= 2;
 	z.requests = CORE_REQUESTS_MAX;
 	core_area(spec, &read, &inflated);
 	z.words = (uint32_t)((read + inflated) / CORE_PAGE / 64 + 1);
@@ -116,7 +118,7 @@ size_t core_bytes(const struct core_spec *spec)
 	n += spec->n_streams * (sizeof(struct stream) + sizeof(struct track) + sizeof(struct group));
 	n += z.slots * sizeof(struct slot) + spec->n_workers * sizeof(struct worker);
 	n += z.jobs * (sizeof(struct job) + z.fields * sizeof(struct extent));
-	n += z.requests * sizeof(struct request) + z.words * 8;
+	n += z.requests * sizeof(struct request) + z.words * 8 + z.chains * sizeof(uint32_t);
 	n += z.fills * sizeof(struct fill) + z.units * sizeof(uint32_t);
 	n += CANDIDATES_MAX * sizeof(struct candidate) + ACTIONS_ROOM * sizeof(struct core_action);
 	for (unsigned i = 0; i < spec->n_feeds; i++) {
@@ -145,7 +147,8 @@ static bool allocate(struct core *c, const struct sizes *z)
 	c->actions = calloc(ACTIONS_ROOM, sizeof(*c->actions));
 	c->fills = calloc(z->fills + 1, sizeof(*c->fills));
 	c->unit_requests = calloc(z->units + 1, sizeof(*c->unit_requests));
-	return c->fills && c->unit_requests && c->feeds && c->streams && c->tracks && c->groups && c->slots && c->jobs && c->extents &&
+	c->chains = calloc(z->chains, sizeof(*c->chains));
+	return c->fills && c->unit_requests && c->chains && c->feeds && c->streams && c->tracks && c->groups && c->slots && c->jobs && c->extents &&
 	       c->requests && c->workers && c->page_words && c->candidates && c->actions;
 }
 
@@ -194,6 +197,8 @@ static void init_tables(struct core *c)
 	c->ahead_again = c->ahead.n_pages / AHEAD_ROUNDS;
 	for (uint32_t i = 0; i < c->n_jobs; i++)
 		c->jobs[i].next = i + 1 < c->n_jobs ? i + 1 : NONE;
+	for (uint32_t i = 0; i < c->n_chains; i++)
+		c->chains[i] = NONE;
 	for (uint32_t i = 0; i < c->n_requests; i++)
 		c->requests[i].next = i + 1 < c->n_requests ? i + 1 : NONE;
 	for (uint32_t i = 0; i < c->n_jobs * c->n_fields; i++)
@@ -237,6 +242,7 @@ int core_new(const struct core_spec *spec, struct core **ret)
 	c->n_jobs = z.jobs;
 	c->n_requests = z.requests;
 	c->n_fills = z.fills;
+	c->n_chains = z.chains;
 	if (!allocate(c, &z)) {
 		core_free(c);
 		return fail(-ENOMEM);
@@ -258,6 +264,7 @@ struct core *core_free(struct core *c)
 	free(c->feeds);
 	free(c->fills);
 	free(c->unit_requests);
+	free(c->chains);
 	free(c->streams);
 	free(c->tracks);
 	free(c->groups);
@@ -438,7 +445,7 @@ static int wait_now(const struct core *c, const struct stream *s)
 		return CORE_WAIT_SLOTS; /* its own are all taken, or those whom it shares them with hold it back */
 	if (head->n_tasked > 0 || head->staged.head != NONE || is_inflating(c, c->feeds[s->feed].feed.base))
 		return CORE_WAIT_DECODE;
-	return CORE_WAIT_READ;
+	return head->n_waiting ? CORE_WAIT_SLOTS : CORE_WAIT_READ;
 }
 
 /* Books the time since the last event to what each stream was waiting for, then looks what that is now. */

@@ -25,7 +25,7 @@ static const struct sample_unit *unit_of(const struct core *c, const struct fill
 static bool is_due(const struct core *c, uint32_t request)
 {
 	for (uint32_t x = c->requests[request].first_extent; x != NONE; x = c->extents[x].next)
-		if (c->jobs[x / c->n_fields].slot != NONE)
+		if (c->jobs[x / c->n_fields].is_due)
 			return true;
 	return false;
 }

@@ -37,7 +37,8 @@ void job_free(struct core *c, uint32_t job)
 {
 	struct job *j = &c->jobs[job];
 
-	assert(j->state != JOB_FREE);
+	assert(j->state != JOB_FREE && j->first_rider == NONE);
+	team_leave(c, job);
 	job_drop_extents(c, job);
 	if (j->slot == NONE)
 		c->n_ahead--;
@@ -50,7 +51,8 @@ void job_free(struct core *c, uint32_t job)
 	c->free_job = job;
 }
 
-/* The next row in the track's order, or NONE when its batches give this rank no row for long. */
+/* The next row in the track's order, unread and in no list or riding, or NONE when its batches give this rank no row
+ * for long. */
 uint32_t job_make(struct core *c, uint32_t track)
 {
 	struct track *t = &c->tracks[track];
@@ -71,7 +73,7 @@ uint32_t job_make(struct core *c, uint32_t track)
 	position = pass_position(&cur->pass, cur->step, t->rank, cur->row);
 	*j = (struct job){
 		.position = position, .epoch = cur->epoch, .feed = c->feeds[t->feed].feed.base, .track = track, .slot = NONE, .next = NONE,
-		.next_ahead = NONE, .row = (uint32_t)cur->row, .state = JOB_UNREAD,
+		.next_ahead = NONE, .leader = NONE, .first_rider = NONE, .row = (uint32_t)cur->row, .state = JOB_UNREAD,
 		.sample = order_sample(feed_order(c, c->feeds[t->feed].feed.base, cur->epoch), position),
 		.is_padded = position >= cur->pass.n_samples,
 	};
@@ -82,6 +84,7 @@ uint32_t job_make(struct core *c, uint32_t track)
 	else
 		c->jobs[t->ahead.tail].next_ahead = job;
 	t->ahead.tail = job;
+	team_join(c, job);
 	return job;
 }
 
@@ -92,7 +95,7 @@ void job_unread(struct core *c, uint32_t job)
 
 	job_drop_extents(c, job);
 	j->state = JOB_UNREAD;
-	job_push_front(c, j->slot == NONE ? &t->unread_ahead : &t->unread, job);
+	job_push_front(c, j->is_due ? &t->unread : &t->unread_ahead, job);
 }
 
 void job_staged(struct core *c, uint32_t job)
@@ -100,9 +103,11 @@ void job_staged(struct core *c, uint32_t job)
 	struct job *j = &c->jobs[job];
 
 	j->state = JOB_STAGED;
-	if (j->slot == NONE)
-		return; /* its batch takes it when it opens */
+	if (!j->is_due)
+		return; /* it goes on when it has its row, or rows */
 	c->slots[j->slot].staged_ns = c->now_ns;
+	for (uint32_t i = j->first_rider; i != NONE; i = c->jobs[i].next_rider)
+		c->slots[c->jobs[i].slot].staged_ns = c->now_ns;
 	if (j->is_alone)
 		job_push(c, &c->alone, job);
 	else if (j->is_large)
@@ -111,9 +116,12 @@ void job_staged(struct core *c, uint32_t job)
 		job_push(c, &c->slots[j->slot].staged, job);
 }
 
-static void fail(struct core *c, const struct job *j, enum core_failure failure,
-		 enum cause cause, int error, const char *detail)
+/* All whose batches it goes into fail. */
+static void fail(struct core *c, uint32_t job, enum core_failure failure, enum cause cause, int error,
+		 const char *detail)
 {
+	struct job *j = &c->jobs[job];
+	uint32_t tracks[TASK_TARGETS_MAX], n = 0;
 	struct core_action what = {.kind = CORE_FAIL};
 
 	what.bad.failure = failure;
@@ -124,7 +132,14 @@ static void fail(struct core *c, const struct job *j, enum core_failure failure,
 	what.bad.position = j->position;
 	what.bad.epoch = j->epoch;
 	memcpy(what.bad.detail, detail, strnlen(detail, TASK_DETAIL_MAX - 1));
-	track_fail(c, j->track, &what);
+	tracks[n++] = j->track;
+	while (j->first_rider != NONE) {
+		assert(n < TASK_TARGETS_MAX);
+		tracks[n++] = c->jobs[j->first_rider].track;
+		job_free(c, j->first_rider); /* its batch is about to be cancelled */
+	}
+	for (uint32_t i = 0; i < n; i++)
+		track_fail(c, tracks[i], &what);
 }
 
 static void tell_ledger(struct core *c, const struct job *j, enum cause cause, const char *detail)
@@ -151,12 +166,12 @@ void job_bad(struct core *c, uint32_t job, enum cause cause, const char *detail)
 	j->is_alone = j->is_large = false;
 	job_drop_extents(c, job);
 	if (f->feed.policy == CORE_BAD_FAIL) {
-		fail(c, j, CORE_FAIL_BAD_SAMPLE, cause, 0, detail);
+		fail(c, job, CORE_FAIL_BAD_SAMPLE, cause, 0, detail);
 	} else if (f->feed.policy == CORE_BAD_MASK) {
 		j->is_masked = true;
 		job_staged(c, job);
 	} else if (j->attempt == ATTEMPTS_MAX) {
-		fail(c, j, CORE_FAIL_NO_SUBSTITUTE, cause, 0, detail);
+		fail(c, job, CORE_FAIL_NO_SUBSTITUTE, cause, 0, detail);
 	} else {
 		j->attempt++;
 		j->sample = order_substitute(feed_order(c, j->feed, j->epoch),
@@ -173,10 +188,10 @@ void job_transient(struct core *c, uint32_t job, enum cause cause, int error)
 		job_bad(c, job, cause, "");
 		return;
 	}
-	fail(c, j, CORE_FAIL_STORAGE, cause, error, "");
+	fail(c, job, CORE_FAIL_STORAGE, cause, error, "");
 }
 
 void job_changed(struct core *c, uint32_t job)
 {
-	fail(c, &c->jobs[job], CORE_FAIL_CHANGED, CAUSE_none, 0, "");
+	fail(c, job, CORE_FAIL_CHANGED, CAUSE_none, 0, "");
 }

@@ -194,6 +194,8 @@ static void collect_ahead(struct core *c, struct round *round)
 
 			if (job == NONE)
 				break;
+			if (c->jobs[job].state == JOB_RIDING)
+				continue;
 			if (!add_candidates(c, round, job)) {
 				job_push_front(c, &t->unread_ahead, job);
 				break;

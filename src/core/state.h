@@ -38,7 +38,8 @@ enum {
 	PIECES_SPARE = 4,	/* for late reads, which keep theirs */
 };
 
-enum job_state { JOB_FREE, JOB_UNREAD, JOB_READING, JOB_STAGED, JOB_TASKED };
+/* A riding job is made when the one it rides on is: see teams.c. */
+enum job_state { JOB_FREE, JOB_UNREAD, JOB_READING, JOB_STAGED, JOB_TASKED, JOB_RIDING };
 /* Of what is in it; a free one may still be held, or written by a worker (is_draining). */
 enum slot_state { SLOT_FREE, SLOT_FILLING, SLOT_READY };
 /* Reads are queued and fly; units are wanted and filling. */
@@ -51,14 +52,17 @@ struct list {
 
 struct job {
 	uint64_t position, sample, epoch;
-	uint64_t bytes; /* booked in the track's ahead_bytes; 0 once it has a slot */
+	uint64_t bytes; /* booked in the track's ahead_bytes; 0 once it is due */
 	uint32_t feed, track, slot, row; /* slot NONE: read ahead */
 	uint32_t next, prev;	    /* in the one list its state keeps it in */
 	uint32_t next_ahead;
+	uint32_t leader, first_rider, next_rider, n_riders, next_alike; /* leader NONE: none but itself */
 	uint8_t state, attempt, n_pending;
 	uint8_t n_deaths, n_overruns, n_read_errors, n_late;
 	uint8_t own_cause; /* why the position's own sample is bad, or CAUSE_none */
 	bool is_alone, is_large, is_masked, is_padded, is_cancelled;
+	bool is_due;	 /* it has all its rows: nothing but reading and decoding lies before it */
+	bool is_chained;
 };
 
 struct extent {
@@ -115,6 +119,7 @@ struct slot {
 	uint32_t causes[CAUSE_COUNT];
 	uint32_t feed, track; /* track NONE: in the pool, or on its way there */
 	uint32_t n_rows, n_filled, n_tasked, n_padded;
+	uint32_t n_waiting; /* rows that are not due: they wait for other tracks' */
 	uint32_t n_holders, n_quarantined; /* streams that may read it; of them those half dead, or without a lease */
 	uint32_t next; /* batches of the track, oldest first */
 	struct list staged;
@@ -193,7 +198,7 @@ struct feed_state {
 struct hand {
 	uint64_t id, deadline_ns;
 	uint32_t fill, piece; /* the task is this piece (a request) of it; NONE: rows of the slot */
-	uint32_t slot, n_jobs;
+	uint32_t slot, n_jobs, n_targets; /* targets: rows beside the jobs' own */
 	bool has_large;
 	uint32_t jobs[TASK_SAMPLES_MAX];
 };
@@ -233,6 +238,8 @@ struct core {
 	uint32_t *unit_requests; /* of all feeds */
 	uint32_t n_fills;
 	struct list wanted; /* units that no fill has taken up yet */
+	uint32_t *chains; /* leaders that are not due, by next_alike */
+	uint32_t n_chains; /* a power of two */
 	struct candidate *candidates;
 	struct core_action *actions;
 	uint32_t n_actions, first_action;
@@ -295,6 +302,21 @@ void job_transient(struct core *c, uint32_t job, enum cause cause, int error);
 void job_unread(struct core *c, uint32_t job);
 /* What was read is not what the index says: they fail by the shard's name. */
 void job_changed(struct core *c, uint32_t job);
+
+/* teams.c */
+/* A new job: rides on one of another track that is for the same position, if there is one. */
+void team_join(struct core *c, uint32_t job);
+/* The job's row got a slot: it, or the one it rides on, is due when that was the last. */
+void team_check(struct core *c, uint32_t job);
+/* Has every track that wants it a row for it? */
+bool team_is_complete(const struct core *c, uint32_t job);
+/* A track of this feed has gone elsewhere or ended: what waited for it waits no more. */
+void team_check_all(struct core *c, uint32_t feed);
+/* Before the job is freed. */
+void team_leave(struct core *c, uint32_t job);
+/* The leader's track wants it no more: it goes on for its first rider's, whose job is freed. is_listed: it is in the
+ * list of its state. */
+void team_hand_over(struct core *c, uint32_t job, bool is_listed);
 
 /* reads.c */
 void reads_plan(struct core *c);

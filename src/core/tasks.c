@@ -28,10 +28,18 @@ static struct hand *new_hand(struct core *c, uint32_t worker, uint32_t slot, boo
 	return h;
 }
 
-static void hand_add(struct core *c, struct hand *h, uint32_t job)
+static void mark_tasked(struct core *c, uint32_t job)
 {
 	c->jobs[job].state = JOB_TASKED;
-	c->slots[h->slot].n_tasked++;
+	c->slots[c->jobs[job].slot].n_tasked++;
+}
+
+static void hand_add(struct core *c, struct hand *h, uint32_t job)
+{
+	mark_tasked(c, job);
+	for (uint32_t i = c->jobs[job].first_rider; i != NONE; i = c->jobs[i].next_rider)
+		mark_tasked(c, i);
+	h->n_targets += c->jobs[job].n_riders;
 	h->jobs[h->n_jobs++] = job;
 }
 
@@ -109,7 +117,8 @@ static bool give_batch(struct core *c, uint32_t worker)
 			continue;
 		h = new_hand(c, worker, slot, false);
 		n = samples_per_task(c, c->tracks[t].feed);
-		while (n-- && c->slots[slot].staged.head != NONE)
+		while (n-- && c->slots[slot].staged.head != NONE &&
+		       h->n_targets + c->jobs[c->slots[slot].staged.head].n_riders <= TASK_TARGETS_MAX)
 			hand_add(c, h, job_pop(c, &c->slots[slot].staged));
 		hand_out(c, worker, h);
 		c->task_turn = t + 1; /* tracks take turns */
@@ -161,16 +170,25 @@ static size_t piece_message(const struct core *c, const struct hand *h, struct t
 	return sizeof(*task) + sizeof(*inflate);
 }
 
+static struct task_target target_of(const struct core *c, const struct job *j)
+{
+	const uint32_t feed = c->slots[j->slot].feed;
+
+	return (struct task_target){.feed = feed, .slot = j->slot - c->feeds[feed].first_slot, .row = j->row};
+}
+
 static size_t rows_message(const struct core *c, const struct hand *h, void *ret, size_t room)
 {
 	const struct slot *slot = &c->slots[h->slot];
 	const struct feed_state *f = &c->feeds[slot->feed];
 	unsigned n_fields = f->feed.samples->n_fields;
 	size_t n = sizeof(struct task) + h->n_jobs * (sizeof(struct task_sample) +
-						      n_fields * sizeof(struct task_extent));
+						      n_fields * sizeof(struct task_extent)) +
+		   h->n_targets * sizeof(struct task_target);
 	struct task *task = ret;
 	struct task_sample *samples = (struct task_sample *)(task + 1);
 	struct task_extent *extents = (struct task_extent *)(samples + h->n_jobs);
+	struct task_target *target = (struct task_target *)(extents + h->n_jobs * n_fields);
 
 	assert(n <= room);
 	*task = (struct task){.id = h->id, .seed = f->feed.order.seed, .epoch = slot->place.epoch,
@@ -180,7 +198,7 @@ static size_t rows_message(const struct core *c, const struct hand *h, void *ret
 		const struct job *j = &c->jobs[h->jobs[i]];
 
 		samples[i] = (struct task_sample){.position = j->position, .sample = j->sample,
-						  .row = j->row};
+						  .row = j->row, .n_more = j->n_riders};
 		samples[i].flags = j->is_masked ? TASK_SAMPLE_MASK
 				   : j->is_padded ? 0 : TASK_SAMPLE_VALID;
 		for (unsigned k = 0; k < n_fields; k++) {
@@ -194,6 +212,8 @@ static size_t rows_message(const struct core *c, const struct hand *h, void *ret
 			to->n_bytes = x->n_bytes;
 			to->size = x->size;
 		}
+		for (uint32_t k = j->first_rider; k != NONE; k = c->jobs[k].next_rider)
+			*target++ = target_of(c, &c->jobs[k]);
 	}
 	return n;
 }
@@ -219,32 +239,53 @@ static void drop_hand(struct core *c, struct worker *w, uint32_t worker)
 		w->hands[0].deadline_ns = c->now_ns + c->spec.task_timeout_ns;
 }
 
-/* Takes the job out of the worker's hand; false when nobody wants it any more. */
-static bool untask(struct core *c, uint32_t job, uint32_t slot)
+/* Takes the job, and those that ride on it, out of the worker's hand; false when nobody wants it any more. */
+static bool untask(struct core *c, uint32_t job)
 {
 	struct job *j = &c->jobs[job];
-	bool is_wanted = !j->is_cancelled;
 
-	if (!is_wanted)
+	j->state = JOB_STAGED; /* in nobody's hand and in no list: the caller settles it */
+	slot_untask(c, j->slot);
+	for (uint32_t i = j->first_rider, next; i != NONE; i = next) {
+		next = c->jobs[i].next_rider;
+		c->jobs[i].state = JOB_RIDING;
+		slot_untask(c, c->jobs[i].slot);
+		if (c->jobs[i].is_cancelled)
+			job_free(c, i);
+	}
+	if (!j->is_cancelled)
+		return true;
+	if (j->first_rider == NONE) {
 		job_free(c, job);
-	else
-		j->state = JOB_STAGED; /* in nobody's hand and in no list: the caller settles it */
-	slot_untask(c, slot);
-	return is_wanted;
+		return false;
+	}
+	team_hand_over(c, job, false);
+	return true;
 }
 
-static void row_done(struct core *c, uint32_t job)
+static void fill_row(struct core *c, const struct job *j, uint8_t cause)
 {
-	struct slot *slot = &c->slots[c->jobs[job].slot];
+	struct slot *slot = &c->slots[j->slot];
 
-	if (c->jobs[job].own_cause != CAUSE_none)
-		slot->causes[c->jobs[job].own_cause]++;
-	c->feeds[slot->feed].n_made++;
-	job_free(c, job);
+	if (cause != CAUSE_none)
+		slot->causes[cause]++;
 	if (++slot->n_filled == slot->n_rows) {
 		slot->state = SLOT_READY;
 		slot->ready_ns = c->now_ns;
 	}
+}
+
+static void row_done(struct core *c, uint32_t job)
+{
+	const struct job *j = &c->jobs[job];
+
+	c->feeds[j->feed].n_made++;
+	while (j->first_rider != NONE) {
+		fill_row(c, &c->jobs[j->first_rider], j->own_cause);
+		job_free(c, j->first_rider);
+	}
+	fill_row(c, j, j->own_cause);
+	job_free(c, job);
 }
 
 static void settle_sample(struct core *c, uint32_t job, const struct answer_sample *said)
@@ -319,7 +360,7 @@ bool core_on_answer(struct core *c, uint64_t now_ns, unsigned worker, const void
 	}
 	for (uint32_t i = 0; i < h.n_jobs; i++) {
 		f->n_warnings += samples[i].n_warnings;
-		if (untask(c, h.jobs[i], h.slot))
+		if (untask(c, h.jobs[i]))
 			settle_sample(c, h.jobs[i], &samples[i]);
 	}
 	return true;
@@ -362,7 +403,7 @@ static void blame(struct core *c, uint32_t job, bool has_overrun)
 static void put_back(struct core *c, const struct hand *h, bool is_blamed, bool has_overrun)
 {
 	for (uint32_t i = 0; i < h->n_jobs; i++) {
-		if (!untask(c, h->jobs[i], h->slot))
+		if (!untask(c, h->jobs[i]))
 			continue;
 		if (is_blamed)
 			blame(c, h->jobs[i], has_overrun);

@@ -45,22 +45,32 @@ uint32_t track_make(struct core *c, const struct track *like, uint32_t batch, ui
 
 /* ---- stopping ---- */
 
+/* A job of the track that nobody else wants. */
+static bool is_only_of(const struct core *c, uint32_t job, uint32_t track)
+{
+	return c->jobs[job].track == track && c->jobs[job].first_rider == NONE;
+}
+
 static void drop_from(struct core *c, struct list *l, uint32_t track)
 {
 	struct list kept = list_empty();
 	uint32_t job;
 
 	while ((job = job_pop(c, l)) != NONE)
-		if (c->jobs[job].track != track)
+		if (!is_only_of(c, job, track))
 			job_push(c, &kept, job);
 	*l = kept;
 }
 
-/* Everything under way for the track stops; slots that a worker is writing drain first. */
+/* Everything under way for the track stops, unless others ride on it; slots that a worker is writing drain first. */
 static void cancel(struct core *c, uint32_t track)
 {
 	struct track *t = &c->tracks[track];
 
+	for (uint32_t i = 0; i < c->n_jobs; i++)
+		if (c->jobs[i].state != JOB_FREE && c->jobs[i].state != JOB_TASKED && c->jobs[i].track == track &&
+		    c->jobs[i].first_rider != NONE)
+			team_hand_over(c, i, true);
 	drop_from(c, &c->alone, track);
 	drop_from(c, &c->large, track);
 	for (uint32_t i = 0; i < c->n_jobs; i++) {
@@ -92,6 +102,7 @@ void track_restart(struct core *c, uint32_t track, struct place at)
 	cancel(c, track);
 	cursor_set(c, track, &t->open, at);
 	t->read = t->open;
+	team_check_all(c, t->feed);
 }
 
 static void end(struct core *c, uint32_t track)
@@ -102,6 +113,7 @@ static void end(struct core *c, uint32_t track)
 	for (uint32_t i = 0; i < t->n_slots; i++)
 		c->slots[t->slots[i]].track = NONE; /* back in the pool once nobody holds or writes it */
 	t->is_used = false;
+	team_check_all(c, t->feed);
 }
 
 /* ---- followers ---- */

@@ -106,7 +106,7 @@ bool units_evict(struct core *c)
 static bool is_ahead_only(const struct core *c, const struct request *r)
 {
 	for (uint32_t x = r->first_extent; x != NONE; x = c->extents[x].next)
-		if (c->jobs[x / c->n_fields].slot != NONE)
+		if (c->jobs[x / c->n_fields].is_due)
 			return false;
 	return r->n_users > 0;
 }
@@ -209,7 +209,7 @@ static enum got attach_extent(struct core *c, uint32_t job, unsigned field, uint
 		return GOT_BAD;
 	}
 	if (request == NONE)
-		request = make_unit(c, feed, shard, unit, j->slot != NONE);
+		request = make_unit(c, feed, shard, unit, j->is_due);
 	if (request == NONE)
 		return GOT_NO_ROOM;
 	c->extents[at] = (struct extent){.size = place->size, .n_bytes = (uint32_t)(end - start),
@@ -229,7 +229,7 @@ static void book(struct core *c, uint32_t job, unsigned n_fields)
 	for (unsigned f = 0; f < n_fields; f++)
 		n += c->extents[job * c->n_fields + f].n_bytes;
 	c->totals.sample_bytes += n;
-	if (j->slot == NONE) {
+	if (!j->is_due) {
 		j->bytes = n;
 		c->tracks[j->track].ahead_bytes += n;
 	}
@@ -258,7 +258,7 @@ bool units_attach(struct core *c, uint32_t job)
 			return true;
 		case GOT_NO_ROOM:
 			job_drop_extents(c, job);
-			if (j->slot != NONE)
+			if (j->is_due)
 				f->unit_starved = job;
 			return false;
 		}
