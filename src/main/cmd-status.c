@@ -47,9 +47,12 @@ static void print_rank(const json_t *r)
 {
 	const json_t *w = json_object_get(r, "waits"), *holders = json_object_get(r, "held_by");
 
-	printf("    rank %lld  pid %lld  %s  epoch %lld  step %lld of %lld  lag %lld  leases %lld of %lld\n",
-	       number(r, "rank"), number(r, "pid"), text(r, "state"), number(r, "epoch"), number(r, "step"),
-	       number(r, "batches_in_epoch"), number(r, "lag"), number(r, "leases"), number(r, "slots"));
+	printf("    rank %lld", number(r, "rank"));
+	if (number(r, "replica"))
+		printf(", replica %lld", number(r, "replica"));
+	printf("  pid %lld  %s  epoch %lld  step %lld of %lld  lag %lld  leases %lld of %lld\n",
+	       number(r, "pid"), text(r, "state"), number(r, "epoch"), number(r, "step"), number(r, "batches_in_epoch"),
+	       number(r, "lag"), number(r, "leases"), number(r, "slots"));
 	printf("      %lld samples delivered, %lld bad, %lld due; waits: read %.1fs, decode %.1fs, slots %.1fs, "
 	       "trainer %.1fs\n", number(r, "delivered"), number(r, "bad"), number(r, "due"),
 	       seconds(w, "read"), seconds(w, "decode"), seconds(w, "slots"), seconds(w, "trainer"));
@@ -74,6 +77,18 @@ static void print_shares(const json_t *f)
 	printf("; %lld positions in an epoch\n", number(f, "positions"));
 }
 
+static void print_sharing(const json_t *f)
+{
+	if (number(f, "window") == 0)
+		return;
+	printf("  groups share one pass, ");
+	if (number(f, "window") == 1)
+		printf("in lock-step");
+	else
+		printf("up to %lld batches apart", number(f, "window"));
+	printf("; %lld rows made\n", number(f, "made"));
+}
+
 static void print_feed(const json_t *f)
 {
 	const json_t *s = json_object_get(f, "slots"), *bad = json_object_get(f, "bad_samples");
@@ -86,6 +101,7 @@ static void print_feed(const json_t *f)
 	       number(s, "free"), number(s, "filling"), number(s, "ready"), number(s, "leased"),
 	       number(s, "quarantined"), number(s, "all"));
 	print_shares(f);
+	print_sharing(f);
 	printf("  %.1f samples/s; limit: %s\n", seconds(f, "samples_per_second"), text(f, "limit"));
 	json_object_foreach((json_t *)bad, cause, count)
 		printf("  bad: %s %lld\n", cause, (long long)json_integer_value(count));

@@ -128,14 +128,30 @@ static void draw_daemon(const struct top *t)
 static void draw_rank(const struct top *t, const json_t *r, const json_t *then)
 {
 	const json_t *waits = at(r, "waits"), *waits_then = at(then, "waits");
+	char rank[48];
+	int n = snprintf(rank, sizeof(rank), "%lld", number(r, "rank"));
 
+	if (number(r, "replica"))
+		snprintf(rank + n, sizeof(rank) - (size_t)n, ".%lld", number(r, "replica"));
 	screen_line(number(r, "quarantined_slots") ? LOOK_RED : LOOK_PLAIN,
-		    "  %4lld %8lld  %-11s %5lld %7lld/%-7lld %6lld  %3lld/%-3lld %-8s %8.1f  %5.0f %6.0f %5.0f %7.0f",
-		    number(r, "rank"), number(r, "pid"), text(r, "state"), number(r, "epoch"), number(r, "step"),
+		    "  %4s %8lld  %-11s %5lld %7lld/%-7lld %6lld  %3lld/%-3lld %-8s %8.1f  %5.0f %6.0f %5.0f %7.0f",
+		    rank, number(r, "pid"), text(r, "state"), number(r, "epoch"), number(r, "step"),
 		    number(r, "batches_in_epoch"), number(r, "lag"), number(r, "leases"), number(r, "slots"),
 		    text(r, "waits_for"), rate(t, r, then, "batches"), 100 * rate(t, waits, waits_then, "read"),
 		    100 * rate(t, waits, waits_then, "decode"), 100 * rate(t, waits, waits_then, "slots"),
 		    100 * rate(t, waits, waits_then, "trainer"));
+}
+
+/* The rank of the group at the last look. */
+static const json_t *same_rank(const json_t *group, const json_t *as)
+{
+	const json_t *rank;
+	size_t i;
+
+	json_array_foreach(at(group, "ranks"), i, rank)
+		if (number(rank, "rank") == number(as, "rank") && number(rank, "replica") == number(as, "replica"))
+			return rank;
+	return NULL;
 }
 
 static void draw_group(const struct top *t, const json_t *g, const json_t *then)
@@ -148,7 +164,7 @@ static void draw_group(const struct top *t, const json_t *g, const json_t *then)
 	screen_line(LOOK_DIM, "  rank      pid  state       epoch    step/of     behind   holds waits    batches/s   read%% "
 		    "decode%% slots%% trainer%%");
 	json_array_foreach(at(g, "ranks"), i, rank)
-		draw_rank(t, rank, same(at(then, "ranks"), rank, "rank"));
+		draw_rank(t, rank, same_rank(then, rank));
 }
 
 static void draw_feed(const struct top *t, const json_t *f, const json_t *then)
@@ -162,6 +178,10 @@ static void draw_feed(const struct top *t, const json_t *f, const json_t *then)
 	if (number(f, "bad"))
 		screen_line(LOOK_RED, "  %lld samples are bad (%.2f %%)", number(f, "bad"), 100 * real(f, "bad") / real(f, "due"));
 	screen_line(LOOK_PLAIN, "  limit: %s", text(f, "limit"));
+	if (number(f, "window") == 1)
+		screen_line(LOOK_PLAIN, "  groups share one pass, in lock-step");
+	else if (number(f, "window"))
+		screen_line(LOOK_PLAIN, "  groups share one pass, up to %lld batches apart", number(f, "window"));
 	screen_line(LOOK_PLAIN, "  slots: %lld leased, %lld ready, %lld filling, %lld free, %lld quarantined of %lld",
 		    number(slots, "leased"), number(slots, "ready"), number(slots, "filling"), number(slots, "free"),
 		    number(slots, "quarantined"), number(slots, "all"));
