@@ -10,10 +10,12 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x64656672u /* "rfed" */
-#define WIRE_VERSION 2u
+#define WIRE_VERSION 3u
 
 /* FIELD's kind. */
 enum { WIRE_ARRAY, WIRE_BYTES, WIRE_TEXT };
+/* ATTACH's start. */
+enum { WIRE_START_NOW, WIRE_START_NEXT_EPOCH };
 
 struct wire_head {
 	uint32_t type;	  /* enum wire_type */

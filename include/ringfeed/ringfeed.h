@@ -37,13 +37,17 @@ struct rf_error {
 	char text[600];
 };
 
+/* Where a session without a token begins in a pass that groups share and that is under way. Elsewhere: at the start of
+ * epoch 0. */
+enum rf_start { RF_START_NOW, RF_START_NEXT_EPOCH };
+
 /* Set size to sizeof(struct rf_options) and the rest to zero; then what differs. Texts are copied. */
 struct rf_options {
 	size_t size;
 	const char *feed;   /* required */
 	const char *socket; /* NULL: RINGFEED_SOCKET, else the default path (proto/protocol.md) */
 	const char *group;  /* NULL: the launcher's (proto/protocol.md); a trainer alone: its own */
-	const char *token;  /* NULL: the start of epoch 0; else what rf_session_token() gave */
+	const char *token;  /* NULL: as start says; else what rf_session_token() gave */
 	int has_rank;	    /* 0: rank, world_size and local_world_size come from the environment */
 	int rank, world_size, local_world_size; /* local_world_size 0: as the environment says, or all */
 	int credit;	    /* most batches lent at once, held or sent ahead; 0: one per slot */
@@ -51,6 +55,14 @@ struct rf_options {
 	int reconnect_ms;   /* how long a lost daemon is tried (not there yet at open: 5 s at most); 0: once */
 	int is_deferred;    /* 1: rf_session_open() only checks; rf_session_reconnect() attaches */
 	int pin;	    /* 1: page-lock the slots for CUDA, if that can be; rf_session_pinned() says */
+	int has_replica;    /* 0: RINGFEED_REPLICA, else there is one trainer of this rank */
+	uint32_t replica;   /* trainers of one rank with a number each, from 0, get the same batches from the same memory */
+	int start;	    /* enum rf_start */
+};
+
+/* A trainer of the group. */
+struct rf_peer {
+	uint32_t rank, replica;
 };
 
 /* One field of a batch: a C-contiguous array in the slot. */
@@ -110,7 +122,7 @@ RF_API const char *rf_version(void);
  *                       the token is not one of this dataset and order ("TokenError"), or a
  *                       pointer is NULL
  *         -ECONNRESET   no daemon answers at the socket ("DaemonGone"); start one
- *         -EACCES       the daemon refused: no such feed, rank taken, … ("Refused")
+ *         -EACCES       the daemon refused: no such feed, rank and replica taken, … ("Refused")
  *         -EPROTONOSUPPORT  versions differ; the text names both ("VersionMismatch")
  *         -EPROTO       the daemon talks nonsense ("ProtocolError")
  *         other -errno  the machine refused memory, mappings or descriptors ("SystemError")
@@ -140,6 +152,11 @@ RF_API int rf_session_open(const struct rf_options *options, struct rf_session *
  *         -ENODATA      the epoch is over, not a fault; the next call goes on with the next epoch
  *         -ETIMEDOUT    nothing became ready within timeout_ms; may be called again
  *         -ENOBUFS      you hold every batch you may hold ("TooManyHeld"); release one first
+ *         -EPIPE        a trainer of the group has died where groups share a pass ("PeerGone"): once for each
+ *                       death, in its place among the batches; rf_session_gone_peer() tells which one, and
+ *                       the next call goes on
+ *         -ECANCELED    this trainer kept the others of a shared pass waiting for longer than the feed's
+ *                       slow: evict allows ("Evicted"); the session is over
  *         -ECONNRESET   the daemon is gone; rf_session_reconnect() or close
  *         -EOWNERDEAD   the session was opened before a fork
  *         -EBUSY        another thread is inside a call on this session
@@ -259,6 +276,38 @@ RF_API int rf_session_token(const struct rf_session *s, char *text, size_t n_tex
  * Since:   0.1
  */
 RF_API int rf_session_reconnect(struct rf_session *s, int timeout_ms);
+
+/**
+ * Who died, when rf_session_next() answered -EPIPE.
+ *
+ * @param s         Open session; used, not taken.
+ * @param ret_peer  Set on success: of the last -EPIPE.
+ *
+ * @return 0             set
+ *         -ENODATA      nobody that rf_session_next() has told of
+ *         -EOWNERDEAD, -EBADF, -EINVAL  as above
+ *
+ * Threads: the thread that made the call.
+ * Blocks:  no.
+ * Fork:    the child must not use a session its parent opened.
+ * Since:   0.1
+ */
+RF_API int rf_session_gone_peer(const struct rf_session *s, struct rf_peer *ret_peer);
+
+/**
+ * Do other trainers read the same memory? Then it is mapped read-only here: writing there is a fault (SIGSEGV), and
+ * who wants to write takes a copy.
+ *
+ * So it is in every session of a feed whose groups share a pass, and in every one that has named its replica.
+ *
+ * @return 1 or 0, or -ENODATA (a deferred session has not attached yet), -EOWNERDEAD, -EBADF, -EINVAL
+ *
+ * Threads: any, at any time.
+ * Blocks:  no.
+ * Fork:    the child must not use a session its parent opened.
+ * Since:   0.1
+ */
+RF_API int rf_session_shared(const struct rf_session *s);
 
 /**
  * What the last failed call on this session says, by name and in a sentence.
@@ -399,7 +448,8 @@ RF_API struct rf_session *rf_session_close(struct rf_session *s);
  *
  * @param b          Held batch; used, not taken.
  * @param name       Name of the field.
- * @param ret_array  Filled on success; data points into the slot and may be written.
+ * @param ret_array  Filled on success; data points into the slot and may be written, unless
+ *                   rf_session_shared().
  *
  * @return 0             filled
  *         -ENOENT       the feed has no such field

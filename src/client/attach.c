@@ -143,7 +143,8 @@ static int on_welcome(struct rf_session *s, const struct wire_WELCOME *m)
 	struct wire_ATTACH attach = {
 		.rank = s->identity.rank, .world = s->identity.world,
 		.local_world = s->identity.local_world, .credit = s->credit,
-		.generation = s->identity.generation, .batch = s->batch,
+		.generation = s->identity.generation, .batch = s->batch, .replica = s->identity.has_replica ? s->identity.replica + 1 : 0,
+		.start = s->start == RF_START_NOW ? WIRE_START_NOW : WIRE_START_NEXT_EPOCH,
 	};
 	int r;
 
@@ -187,11 +188,16 @@ static int on_attached(struct rf_session *s, const struct wire_ATTACHED *m)
 		return end_nonsense(s, "ATTACHED with arrays outside the slot");
 	if (m->n_samples > INT64_MAX || m->n_batches > INT64_MAX || m->epoch > INT64_MAX)
 		return end_nonsense(s, "ATTACHED with an impossible count");
+	if (m->is_shared > 1)
+		return end_nonsense(s, "ATTACHED with slots that are neither shared nor not");
 	s->attached = *m;
 	s->n_came = 0;
 	memset(&s->incoming, 0, sizeof(s->incoming));
 	s->incoming.n_fields = m->n_fields;
 	s->incoming.n_slots = m->n_slots;
+	/* What was for reading stays so, whatever the next daemon says. */
+	s->incoming.is_shared = m->is_shared || s->identity.has_replica ||
+				(s->was_attached && s->shared.layout.is_shared);
 	s->incoming.n_rows = m->n_rows;
 	s->incoming.slot_bytes = m->slot_bytes;
 	s->incoming.index_at = m->index_at;
@@ -238,7 +244,7 @@ static int on_field(struct rf_session *s, const struct wire_FIELD *m)
 /* Is the feed that came back the one that was lost? Slots may be fewer or more. */
 static bool is_same_layout(const struct feed_layout *a, const struct feed_layout *b)
 {
-	if (a->n_fields != b->n_fields || a->n_rows != b->n_rows || a->index_at != b->index_at ||
+	if (a->n_fields != b->n_fields || a->is_shared != b->is_shared || a->n_rows != b->n_rows || a->index_at != b->index_at ||
 	    a->position_at != b->position_at || a->valid_at != b->valid_at)
 		return false;
 	for (unsigned i = 0; i < a->n_fields; i++) {
@@ -287,14 +293,16 @@ static int finish(struct rf_session *s)
 static int on_slot(struct rf_session *s, const struct wire_SLOT *m, int fd)
 {
 	unsigned expected = s->n_came - s->incoming.n_fields;
+	const bool is_writable = !s->incoming.is_shared || s->is_pin_wanted;
 	const char *fault;
 	struct map *map;
+	int r;
 
 	if (m->slot != expected || m->n_bytes != s->incoming.slot_bytes) {
 		close(fd);
 		return end_nonsense(s, "SLOT of another number or size than ATTACHED announced");
 	}
-	map = map_open(fd, m->n_bytes, &fault);
+	map = map_open(fd, m->n_bytes, is_writable, &fault);
 	if (!map)
 		return fault ? end_nonsense(s, fault)
 			     : session_end_errno(s, errno ? -errno : -ENOMEM, "mapping a slot");
@@ -308,7 +316,8 @@ static int on_slot(struct rf_session *s, const struct wire_SLOT *m, int fd)
 		return session_end(s, "Refused", "the daemon at %s came back with another layout of feed %s",
 				   s->socket, s->feed);
 	session_pin(s);
-	return finish(s);
+	r = session_protect(s);
+	return r < 0 ? session_end_errno(s, r, "making slots read-only") : finish(s);
 }
 
 /* One message on the way to ATTACHED. */
@@ -403,6 +412,8 @@ static int seek(struct rf_session *s, int64_t deadline_ns)
 	if (r == 0 && answer.head.type == WIRE_EPOCH_END &&
 	    (int32_t)(answer.epoch_end.serial - s->serial) < 0)
 		return 0;
+	if (r == 0 && answer.head.type == WIRE_PEER_GONE)
+		return session_note_gone(s, &answer.peer_gone);
 	if (r == 0 && fd >= 0)
 		close(fd);
 	if (r != 0 || answer.head.type != WIRE_SOUGHT || answer.sought.serial != s->serial ||

@@ -35,6 +35,7 @@ union message {
 	struct wire_BATCH batch;
 	struct wire_EPOCH_END epoch_end;
 	struct wire_SOUGHT sought;
+	struct wire_PEER_GONE peer_gone;
 	struct wire_STATUS_TEXT status_text;
 	struct wire_TRACE_TEXT trace_text;
 };

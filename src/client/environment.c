@@ -64,7 +64,7 @@ static int choose_group(const char *asked, struct identity *id, struct reason *w
 
 	if (asked && *asked)
 		return set_group(id, why, asked);
-	if (id->world == 1)
+	if (id->world == 1 && !id->has_replica)
 		return set_group(id, why, "");
 	if (launcher_text("RINGFEED_GROUP"))
 		return set_group(id, why, launcher_text("RINGFEED_GROUP"));
@@ -75,11 +75,24 @@ static int choose_group(const char *asked, struct identity *id, struct reason *w
 	else if (space)
 		return set_group(id, why, space);
 	else {
-		reason_set(why, "%u trainers must agree on a group: set RINGFEED_GROUP, or MASTER_ADDR and "
-				"MASTER_PORT, or say group", id->world);
+		char many[32] = "the replicas of a rank";
+
+		if (id->world > 1)
+			snprintf(many, sizeof(many), "%u trainers", id->world);
+		reason_set(why, "%s must agree on a group: set RINGFEED_GROUP, or MASTER_ADDR and "
+				"MASTER_PORT, or say group", many);
 		return ENVIRONMENT_E_REFUSED;
 	}
 	return set_group(id, why, text);
+}
+
+static int choose_replica(const struct rf_options *options, struct identity *id, struct reason *why)
+{
+	id->has_replica = options->has_replica || launcher_text("RINGFEED_REPLICA");
+	if (!options->has_replica)
+		return launcher_number("RINGFEED_REPLICA", &id->replica, why);
+	id->replica = options->replica;
+	return 0;
 }
 
 /* The caller's rank and world; how many are on this machine is the launcher's, as far as it fits. */
@@ -119,7 +132,9 @@ int environment_identity(const struct rf_options *options, struct identity *ret,
 	id.rank = l.rank;
 	id.world = l.world;
 	id.local_world = l.local_world ? l.local_world : l.world;
-	r = choose_group(options->group, &id, why);
+	r = choose_replica(options, &id, why);
+	if (r == 0)
+		r = choose_group(options->group, &id, why);
 	if (r == 0)
 		r = launcher_number("TORCHELASTIC_RESTART_COUNT", &id.generation, why);
 	if (r == 0)

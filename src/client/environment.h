@@ -9,6 +9,7 @@
 #ifndef CLIENT_ENVIRONMENT_H
 #define CLIENT_ENVIRONMENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/reason.h"
@@ -23,6 +24,8 @@ enum {
 struct identity {
 	uint32_t rank, world, local_world, generation;
 	char group[sizeof(((struct wire_ATTACH *)0)->group)]; /* "": a group of its own */
+	uint32_t replica;
+	bool has_replica; /* named, be it as 0: there are others of this rank, or may be */
 };
 
 /* 0 or ENVIRONMENT_E_REFUSED. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /* Every error has a name (the exception's in Python) and the errno that C callers see. Numbers with a meaning
- * of their own in rf_session_next() (ENODATA, ETIMEDOUT, ENOBUFS) never come from the daemon's FAILED. */
+ * of their own in rf_session_next() (ENODATA, ETIMEDOUT, ENOBUFS, EPIPE) never come from the daemon's FAILED. */
 #include "client/session.h"
 
 #include <errno.h>
@@ -18,12 +18,13 @@ static const struct {
 	{"TooManyBadSamples", EBADMSG, true},
 	{"BadSample", EBADMSG, true},
 	{"VersionMismatch", EPROTONOSUPPORT, true},
-	{"PeerGone", EPIPE, true},
+	{"Evicted", ECANCELED, true},
 	{"StorageError", EIO, true},
 	{"ShardChanged", ESTALE, true},
 	{"Refused", EACCES, true},
 	{"TokenError", EINVAL, true},
 	{"ProtocolError", EPROTO, true},
+	{"PeerGone", EPIPE, false}, /* PEER_GONE's: the session goes on */
 	{"TooManyHeld", ENOBUFS, false},
 	{"Forked", EOWNERDEAD, false},
 	{"Timeout", ETIMEDOUT, false},

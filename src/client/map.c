@@ -4,7 +4,8 @@
  * The slots' memory in this process: mapped at attach, pinned if that was asked for, and unpinned and unmapped
  * when neither the session nor a loan refers to it any more.
  *
- * A rank's own slots are writable here, as pinning wants them. All slots are pinned or none, so that what
+ * A rank's own slots are writable here. Those that others read, too, are not, but for the moment that pinning wants
+ * them so. All slots are pinned or none, so that what
  * rf_session_pinned() says is true of every batch.
  */
 #include "client/session.h"
@@ -17,13 +18,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/memory.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
-struct map *map_open(int fd, uint64_t n_bytes, const char **ret_fault)
+struct map *map_open(int fd, uint64_t n_bytes, bool is_writable, const char **ret_fault)
 {
 	struct map *map = calloc(1, sizeof(*map));
 	struct stat st;
@@ -42,7 +44,7 @@ struct map *map_open(int fd, uint64_t n_bytes, const char **ret_fault)
 	}
 	/* memory_map rounds up to whole pages, and so does the file's last one. */
 	map->n_bytes = ((size_t)n_bytes + 4095) & ~(size_t)4095;
-	map->base = memory_map(fd, map->n_bytes, PROT_READ | PROT_WRITE);
+	map->base = memory_map(fd, map->n_bytes, is_writable ? PROT_READ | PROT_WRITE : PROT_READ);
 	if (!map->base)
 		goto out;
 	map->n_refs = 1;
@@ -122,4 +124,14 @@ void session_pin(struct rf_session *s)
 	if (!is_pinned)
 		s->shared.not_pinned = why;
 	pthread_mutex_unlock(&s->shared.lock);
+}
+
+int session_protect(struct rf_session *s)
+{
+	if (!s->incoming.is_shared || !s->is_pin_wanted)
+		return 0; /* they are as they should be */
+	for (unsigned i = 0; i < s->incoming.n_slots; i++)
+		if (mprotect(s->shared.maps[i]->base, s->shared.maps[i]->n_bytes, PROT_READ) < 0)
+			return fail(-errno);
+	return 0;
 }

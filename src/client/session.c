@@ -92,6 +92,12 @@ static int read_options(struct rf_session *s, const struct rf_options *o, struct
 			   o->timeout_ms, o->reconnect_ms);
 		return ENVIRONMENT_E_REFUSED;
 	}
+	if (o->start != RF_START_NOW && o->start != RF_START_NEXT_EPOCH) {
+		reason_set(why, "start %d: RF_START_NOW (%d) or RF_START_NEXT_EPOCH (%d) is wanted", o->start,
+			   RF_START_NOW, RF_START_NEXT_EPOCH);
+		return ENVIRONMENT_E_REFUSED;
+	}
+	s->start = (enum rf_start)o->start;
 	s->credit = (uint32_t)o->credit;
 	s->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_MS;
 	s->reconnect_ms = o->reconnect_ms;
@@ -174,6 +180,30 @@ static int end_epoch(struct rf_session *s, uint64_t n_batches, const char *token
 	return -ENODATA;
 }
 
+int session_note_gone(struct rf_session *s, const struct wire_PEER_GONE *m)
+{
+	if (m->rank >= s->identity.world || s->n_gone == PEERS_MAX)
+		return session_end(s, "ProtocolError", "the daemon at %s sent PEER_GONE of a trainer that cannot be",
+				   s->socket);
+	s->gone[s->n_gone++] = (struct rf_peer){m->rank, m->replica ? m->replica - 1 : 0};
+	return 0;
+}
+
+/* Tells of the first death that the caller does not know of. */
+static int tell_gone(struct rf_session *s)
+{
+	char replica[32] = "";
+
+	s->told = s->gone[0];
+	s->has_told = true;
+	s->n_gone--;
+	memmove(s->gone, s->gone + 1, s->n_gone * sizeof(*s->gone));
+	if (s->told.replica)
+		snprintf(replica, sizeof(replica), "replica %u of ", s->told.replica);
+	return session_refuse(s, "PeerGone", "%srank %u of this group on feed %s has died; who takes its place goes on at "
+			      "its token", replica, s->told.rank, s->feed);
+}
+
 /* A message that came while attached. 0 with *ret set or not, or -errno. */
 static int on_message(struct rf_session *s, const union message *m, int fd, struct rf_batch **ret)
 {
@@ -184,6 +214,8 @@ static int on_message(struct rf_session *s, const union message *m, int fd, stru
 		return end_epoch(s, m->epoch_end.n_batches, m->epoch_end.token);
 	if (m->head.type == WIRE_FAILED)
 		return session_failed(s, &m->failed);
+	if (m->head.type == WIRE_PEER_GONE)
+		return session_note_gone(s, &m->peer_gone);
 	if (fd >= 0)
 		close(fd);
 	return session_end(s, "ProtocolError", "the daemon at %s sent a message out of turn", s->socket);
@@ -213,6 +245,8 @@ static int next_batch(struct rf_session *s, int64_t deadline_ns, struct rf_batch
 		r = session_attend(s, deadline_ns);
 		if (r < 0)
 			return r;
+		if (s->n_gone > 0)
+			return tell_gone(s);
 		if (s->is_end_due)
 			return end_epoch(s, s->shared.n_batches, NULL);
 		r = connection_receive_now(s->shared.fd, &m, &fd);
@@ -404,6 +438,19 @@ int rf_session_pinned(const struct rf_session *s, char *text, size_t n_text)
 	return r;
 }
 
+int rf_session_gone_peer(const struct rf_session *s, struct rf_peer *ret_peer)
+{
+	int r = check(s);
+
+	if (r == 0 && !ret_peer)
+		r = -EINVAL;
+	if (r == 0 && !s->has_told)
+		r = -ENODATA;
+	if (r == 0)
+		*ret_peer = s->told;
+	return r;
+}
+
 const struct rf_error *rf_session_error(const struct rf_session *s)
 {
 	switch (check(s)) {
@@ -464,6 +511,11 @@ int64_t rf_session_n_returned(const struct rf_session *s)
 int rf_session_n_fields(const struct rf_session *s)
 {
 	return (int)read_number(s, NUMBER(shared.layout.n_fields));
+}
+
+int rf_session_shared(const struct rf_session *s)
+{
+	return (int)read_number(s, NUMBER(shared.layout.is_shared));
 }
 
 int64_t rf_session_wait_ns(const struct rf_session *s)

@@ -30,6 +30,7 @@
 enum {
 	SLOTS_MAX = 1024,
 	ROWS_MAX = 1 << 24,
+	PEERS_MAX = 128, /* deaths to be told of at once; a daemon has no more sessions */
 	LOANS_MAX = SLOTS_MAX + 1024, /* so a stale batch is recognised for 1,000 loans more */
 	TOKEN_BYTES = sizeof(((struct wire_BATCH *)0)->token),
 };
@@ -78,6 +79,7 @@ struct feed_field {
 
 struct feed_layout {
 	unsigned n_fields, n_slots;
+	unsigned is_shared; /* 1: mapped for reading alone */
 	uint32_t n_rows;
 	uint64_t slot_bytes, index_at, position_at, valid_at;
 	struct feed_field fields[FIELDS_MAX];
@@ -93,7 +95,12 @@ struct rf_session {
 	uint32_t credit;
 	int timeout_ms, reconnect_ms;
 	bool is_pin_wanted;
+	enum rf_start start;
 	struct rf_error error;
+	struct rf_peer gone[PEERS_MAX]; /* of whom the caller is to be told, in order */
+	unsigned n_gone;
+	struct rf_peer told; /* the last one */
+	bool has_told;
 
 	enum session_state state;
 	int over_errno;
@@ -147,6 +154,8 @@ int session_end(struct rf_session *s, const char *name, const char *format, ...)
 int session_end_errno(struct rf_session *s, int r, const char *doing);
 /* FAILED came: the session is over, or, where the daemon says it leaves, lost (0). */
 int session_failed(struct rf_session *s, const struct wire_FAILED *m);
+/* PEER_GONE came: the next rf_session_next() says so. 0, or the session is over. */
+int session_note_gone(struct rf_session *s, const struct wire_PEER_GONE *m);
 /* The errno that belongs to an exception's name; EREMOTEIO for names of other versions. */
 int error_number(const char *name);
 void error_set(struct rf_error *e, const char *name, const char *format, va_list args);
@@ -157,6 +166,8 @@ int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t
 void session_unmap(struct rf_session *s);
 /* Every slot came: pins them if the caller wants that, and notes why not. */
 void session_pin(struct rf_session *s);
+/* From here on they are for reading, if they are shared. 0 or -errno. */
+int session_protect(struct rf_session *s);
 /* The connection is gone: forget it and what the session itself keeps mapped. */
 void session_drop(struct rf_session *s);
 /* The same, and look for the daemon again as long as reconnect_ms allows: 0, or the session is over. */
@@ -174,7 +185,7 @@ void lease_give_back(struct rf_session *s, uint32_t slot, uint64_t lease);
 /* Sends what is pending; caller holds the lock. */
 void leases_flush(struct rf_session *s);
 /* A mapping of the slot, or NULL and a reason to end the session with, or errno. Takes fd. */
-struct map *map_open(int fd, uint64_t n_bytes, const char **ret_fault);
+struct map *map_open(int fd, uint64_t n_bytes, bool is_writable, const char **ret_fault);
 /* Drops one reference; caller holds the lock. */
 void map_put(struct map *map);
 /* Frees the session's memory; nothing of it is mapped or lent any more. */

@@ -126,8 +126,20 @@ static void check_batch(struct report *r, const struct node *n, const struct con
 			 (unsigned long long)f->batch_ranks, (unsigned long long)f->batch_global);
 }
 
+/* Nobody waits for a trainer that shares with nobody. */
+static void check_sharing(struct report *r, const struct node *n, const struct config_feed *f)
+{
+	const struct node *share = read_find(n, "share");
+	bool is_known = !share || (share->kind == NODE_SCALAR && strcmp(share->text, "independent") == 0);
+
+	if (f->evict_ns > 0 && is_known)
+		fault_at(r, n, "slow", "evict goes with a shared pass alone: nobody waits for a trainer of another group "
+			 "here; accepted: slow: wait, or share: lockstep or {window: N}");
+}
+
 void check_feed(struct report *r, const struct node *n, struct config_feed *f)
 {
+	check_sharing(r, n, f);
 	check_order(r, n, f);
 	check_mix(r, n, f);
 	check_batch(r, n, f);

@@ -72,6 +72,8 @@ struct config_feed {
 	double bad_limit; /* share, 0 … 1 */
 	enum config_transient transient;
 	uint32_t slots; /* batches per rank */
+	uint32_t share_window; /* 0: groups share nothing; 1: lockstep; else batches that they are apart at most */
+	uint64_t evict_ns;     /* how long a trainer may keep others waiting; 0: for ever */
 	struct pipeline pipeline;
 };
 

@@ -171,8 +171,22 @@ static bool bar_word(const char *words, unsigned i, struct key_word *word)
 	return true;
 }
 
+bool key_is_within(enum key_type type)
+{
+	return type == KEY_COUNT_WITHIN || type == KEY_TIME_WITHIN;
+}
+
+const char *key_within(const struct key *k)
+{
+	return strrchr(k->accepts, '|') + 1;
+}
+
 bool key_choice(const struct key *k, unsigned i, struct key_word *word)
 {
+	struct key_word after;
+
+	if (key_is_within(k->type)) /* the last one is the key */
+		return bar_word(k->accepts, i + 1, &after) && bar_word(k->accepts, i, word);
 	if (k->type == KEY_CHOICE || k->type == KEY_LOG)
 		return bar_word(k->accepts, i, word);
 	if (k->type == KEY_FILTER && i <= FILTER_LANCZOS)
@@ -204,10 +218,12 @@ static const char *type_noun(const struct key *k)
 	case KEY_STEPS:
 		return "a list of transforms";
 	case KEY_COUNT:
+	case KEY_COUNT_WITHIN:
 		return "a whole number";
 	case KEY_SIZE:
 		return "a whole number with B, KiB, MiB, GiB or TiB";
 	case KEY_TIME:
+	case KEY_TIME_WITHIN:
 		return "a whole number with us, ms, s, min or h";
 	case KEY_SHARE:
 		return "a number with %";
@@ -262,6 +278,9 @@ struct key_text key_accepted(const struct key *k)
 	if (k->type == KEY_COUNT && k->accepts) {
 		append(&t, "", k->accepts);
 		append(&t, " or ", type_noun(k));
+	} else if (key_is_within(k->type)) {
+		append(&t, " or {", key_within(k));
+		append(&t, ": N}, N ", type_noun(k));
 	} else {
 		append(&t, "", type_noun(k));
 	}

@@ -30,8 +30,10 @@ enum key_type {
 	KEY_SOURCES,	/* a scope of its own, or a list of them */
 	KEY_STEPS,	/* a list of transforms */
 	KEY_COUNT,	/* a whole number; the word in accepts means 0 */
+	KEY_COUNT_WITHIN, /* a word, or {KEY: a whole number} */
 	KEY_SIZE,	/* bytes, with a unit */
 	KEY_TIME,	/* nanoseconds, with a unit */
+	KEY_TIME_WITHIN, /* a word, or {KEY: a time} */
 	KEY_SHARE,	/* 0 … 1, written as a percentage */
 	KEY_NUMBER,	/* a real */
 	KEY_FLAG,
@@ -85,11 +87,15 @@ bool key_is_later(int scope, const char *path);
 bool key_is_later_value(const struct key *k, const char *value);
 bool step_is_later(const char *name);
 
-/* The i-th value of a KEY_CHOICE, KEY_DTYPE or KEY_FILTER, in a buffer of the caller's; false past the last. */
+/* The i-th word that a KEY_CHOICE, KEY_DTYPE, KEY_FILTER or WITHIN can be, in a buffer of the caller's; false past the
+ * last. */
 struct key_word {
 	char text[32];
 };
 bool key_choice(const struct key *k, unsigned i, struct key_word *word);
+bool key_is_within(enum key_type type);
+/* The key of a WITHIN's mapping. */
+const char *key_within(const struct key *k);
 
 struct key_text {
 	char text[600];

@@ -39,7 +39,7 @@ static bool parse(enum key_type type, const char *text, struct number *ret)
 {
 	if (type == KEY_SIZE)
 		return number_size(text, &ret->u);
-	if (type == KEY_TIME)
+	if (type == KEY_TIME || type == KEY_TIME_WITHIN)
 		return number_time(text, &ret->u);
 	if (type == KEY_SHARE)
 		return number_share(text, &ret->d);
@@ -76,7 +76,7 @@ static bool suggest_size(const char *text, char *ret, size_t n_ret)
 /* One number with its range; reports and gives false when it is none. */
 static bool read_number(struct report *r, const struct key *k, const struct node *n, struct number *ret)
 {
-	bool has_unit = k->type == KEY_SIZE || k->type == KEY_TIME || k->type == KEY_SHARE;
+	bool has_unit = k->type == KEY_SIZE || k->type == KEY_TIME || k->type == KEY_TIME_WITHIN || k->type == KEY_SHARE;
 	char better[40];
 
 	if (n->kind == NODE_BAD)
@@ -303,6 +303,28 @@ static void read_choice(struct report *r, const struct key *k, const struct node
 			     key_accepted(k).text, nearest.best);
 	else
 		wrong(r, k, n);
+}
+
+/* A word, or the one key with its number. */
+static void read_within(struct report *r, const struct key *k, const struct node *n, void *member)
+{
+	const struct node *inner = n->kind == NODE_MAP && n->n_children == 1 ? n->first : NULL;
+	struct number number;
+	size_t before;
+
+	if (n->kind != NODE_MAP) {
+		read_choice(r, k, n, member);
+		return;
+	}
+	if (!inner || strcmp(inner->key->text, key_within(k)) != 0) {
+		report_fault(r, inner ? &inner->key->place : &n->place, "%s is wrong; accepted: %s",
+			     inner ? quote_text(inner->key->text).text : "this mapping", key_accepted(k).text);
+		return;
+	}
+	before = report_enter(r, key_within(k));
+	if (read_number(r, k, inner, &number))
+		store(k, member, &number);
+	report_leave(r, before);
 }
 
 const char *environment_value(char *const *environment, const char *name, size_t n_name)
@@ -593,6 +615,10 @@ void value_read(struct report *r, const struct key *k, const struct node *n, voi
 	case KEY_SHARE:
 	case KEY_NUMBER:
 		read_scalar_number(r, k, n, member);
+		break;
+	case KEY_COUNT_WITHIN:
+	case KEY_TIME_WITHIN:
+		read_within(r, k, n, member);
 		break;
 	case KEY_FLAG:
 		read_flag(r, k, n, member);

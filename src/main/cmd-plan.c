@@ -67,6 +67,20 @@ static void print_outlook(const char *name, const struct outlook *o)
 	       ratio(o->reads.read_bytes, o->reads.n_samples) / 1024);
 }
 
+/* What a shared pass gives and costs, where there is one. */
+static void print_sharing(const struct core_feed *f)
+{
+	char apart[60] = "in lock-step";
+
+	if (f->window == 0)
+		return;
+	if (f->window > 1)
+		snprintf(apart, sizeof(apart), "up to %u batches apart", f->window);
+	printf("feed %s: groups share one pass, decoded once, %s; those of one world size, batch and view read the same slots, "
+	       "so more of them take no more; of %u slots per rank at most %u are lent, one fills for whoever is ahead\n",
+	       f->name, apart, f->slots_per_rank, f->slots_per_rank - 1);
+}
+
 static void print_text(const struct config *config, const struct planning *p, const struct outlook *outlooks)
 {
 	int width = plan_name_width(&p->plan);
@@ -89,6 +103,7 @@ static void print_text(const struct config *config, const struct planning *p, co
 		       (unsigned long long)pass_n_batches(&pass), (unsigned long long)pass.batch,
 		       (unsigned long long)pass.world);
 		print_outlook(f->name, &outlooks[i]);
+		print_sharing(f);
 		if (f->samples->n_units)
 			printf("feed %s: compressed; %llu parts that inflate by themselves, the largest to %.1f KiB; %.1f KiB "
 			       "inflated for a sample that comes alone\n", f->name,
@@ -117,11 +132,11 @@ static int print_json(const struct config *config, const struct planning *p, con
 		const struct pass pass = dataset_pass(&config->feeds[i], f->n_positions);
 
 		json_array_append_new(feeds, json_pack(
-			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:f}", "name", f->name,
+			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:f}", "name", f->name,
 			"samples", (json_int_t)f->samples->n_samples, "positions", (json_int_t)f->n_positions, "shards", (json_int_t)f->samples->n_shards,
 			"batches_per_epoch", (json_int_t)pass_n_batches(&pass), "world",
 			(json_int_t)pass.world, "slots", (json_int_t)f->n_slots, "slot_bytes",
-			(json_int_t)f->slot_bytes, "fingerprint", f->samples->fingerprint, "shuffle",
+			(json_int_t)f->slot_bytes, "share_window", (json_int_t)f->window, "fingerprint", f->samples->fingerprint, "shuffle",
 			outlooks[i].mixture ? json_null() : quality_json(&outlooks[i].quality), "sources",
 			outlooks[i].mixture ? mixture_json(outlooks[i].mixture) : json_null(), "reads", reads_json(&outlooks[i].reads),
 			"units", (json_int_t)f->samples->n_units, "largest_unit_bytes",

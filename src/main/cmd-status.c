@@ -32,10 +32,12 @@ static void print_rank(const json_t *r)
 {
 	const json_t *w = at(r, "waits"), *holders = at(r, "held_by");
 
-	printf("    rank %lld  pid %lld  %s  epoch %lld  step %lld of %lld  lag %lld  leases %lld of %lld\n",
-	       at_number(r, "rank"), at_number(r, "pid"), at_text(r, "state"), at_number(r, "epoch"),
-	       at_number(r, "step"), at_number(r, "batches_in_epoch"), at_number(r, "lag"),
-	       at_number(r, "leases"), at_number(r, "slots"));
+	printf("    rank %lld", at_number(r, "rank"));
+	if (at_number(r, "replica"))
+		printf(", replica %lld", at_number(r, "replica"));
+	printf("  pid %lld  %s  epoch %lld  step %lld of %lld  lag %lld  leases %lld of %lld\n",
+	       at_number(r, "pid"), at_text(r, "state"), at_number(r, "epoch"), at_number(r, "step"), at_number(r, "batches_in_epoch"),
+	       at_number(r, "lag"), at_number(r, "leases"), at_number(r, "slots"));
 	printf("      %lld samples delivered, %lld bad, %lld due; waits: read %.1fs, decode %.1fs, slots %.1fs, "
 	       "trainer %.1fs\n", at_number(r, "delivered"), at_number(r, "bad"), at_number(r, "due"),
 	       at_real(w, "read"), at_real(w, "decode"), at_real(w, "slots"), at_real(w, "trainer"));
@@ -60,6 +62,18 @@ static void print_shares(const json_t *f)
 	printf("; %lld positions in an epoch\n", at_number(f, "positions"));
 }
 
+static void print_sharing(const json_t *f)
+{
+	if (at_number(f, "window") == 0)
+		return;
+	printf("  groups share one pass, ");
+	if (at_number(f, "window") == 1)
+		printf("in lock-step");
+	else
+		printf("up to %lld batches apart", at_number(f, "window"));
+	printf("; %lld rows made\n", at_number(f, "made"));
+}
+
 static void print_feed(const json_t *f)
 {
 	const json_t *s = at(f, "slots"), *bad = at(f, "bad_samples");
@@ -72,6 +86,7 @@ static void print_feed(const json_t *f)
 	       at_number(s, "free"), at_number(s, "filling"), at_number(s, "ready"), at_number(s, "leased"),
 	       at_number(s, "quarantined"), at_number(s, "all"));
 	print_shares(f);
+	print_sharing(f);
 	printf("  %.1f samples/s; limit: %s\n", at_real(f, "samples_per_second"), at_text(f, "limit"));
 	json_object_foreach((json_t *)bad, cause, count)
 		printf("  bad: %s %lld\n", cause, (long long)json_integer_value(count));

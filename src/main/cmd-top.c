@@ -109,14 +109,30 @@ static void draw_daemon(const struct top *t)
 static void draw_rank(const struct top *t, const json_t *r, const json_t *then)
 {
 	const json_t *waits = at(r, "waits"), *waits_then = at(then, "waits");
+	char rank[48];
+	int n = snprintf(rank, sizeof(rank), "%lld", at_number(r, "rank"));
 
+	if (at_number(r, "replica"))
+		snprintf(rank + n, sizeof(rank) - (size_t)n, ".%lld", at_number(r, "replica"));
 	screen_line(at_number(r, "quarantined_slots") ? LOOK_RED : LOOK_PLAIN,
-		    "  %4lld %8lld  %-11s %5lld %7lld/%-7lld %6lld  %3lld/%-3lld %-8s %8.1f  %5.0f %6.0f %5.0f %7.0f",
-		    at_number(r, "rank"), at_number(r, "pid"), at_text(r, "state"), at_number(r, "epoch"),
-		    at_number(r, "step"), at_number(r, "batches_in_epoch"), at_number(r, "lag"),
-		    at_number(r, "leases"), at_number(r, "slots"), at_text(r, "waits_for"), rate(t, r, then, "batches"), 100 * rate(t, waits, waits_then, "read"),
+		    "  %4s %8lld  %-11s %5lld %7lld/%-7lld %6lld  %3lld/%-3lld %-8s %8.1f  %5.0f %6.0f %5.0f %7.0f",
+		    rank, at_number(r, "pid"), at_text(r, "state"), at_number(r, "epoch"), at_number(r, "step"),
+		    at_number(r, "batches_in_epoch"), at_number(r, "lag"), at_number(r, "leases"), at_number(r, "slots"),
+		    at_text(r, "waits_for"), rate(t, r, then, "batches"), 100 * rate(t, waits, waits_then, "read"),
 		    100 * rate(t, waits, waits_then, "decode"), 100 * rate(t, waits, waits_then, "slots"),
 		    100 * rate(t, waits, waits_then, "trainer"));
+}
+
+/* The rank of the group at the last look. */
+static const json_t *same_rank(const json_t *group, const json_t *as)
+{
+	const json_t *rank;
+	size_t i;
+
+	json_array_foreach(at(group, "ranks"), i, rank)
+		if (at_number(rank, "rank") == at_number(as, "rank") && at_number(rank, "replica") == at_number(as, "replica"))
+			return rank;
+	return NULL;
 }
 
 static void draw_group(const struct top *t, const json_t *g, const json_t *then)
@@ -129,7 +145,7 @@ static void draw_group(const struct top *t, const json_t *g, const json_t *then)
 	screen_line(LOOK_DIM, "  rank      pid  state       epoch    step/of     behind   holds waits    batches/s   read%% "
 		    "decode%% slots%% trainer%%");
 	json_array_foreach(at(g, "ranks"), i, rank)
-		draw_rank(t, rank, same(at(then, "ranks"), rank, "rank"));
+		draw_rank(t, rank, same_rank(then, rank));
 }
 
 static void draw_feed(const struct top *t, const json_t *f, const json_t *then)
@@ -141,9 +157,12 @@ static void draw_feed(const struct top *t, const json_t *f, const json_t *then)
 	screen_line(LOOK_BOLD, "feed %s  %.0f samples/s  %.1f batches/s  %lld delivered", at_text(f, "name"),
 		    rate(t, f, then, "due"), rate(t, f, then, "batches"), at_number(f, "delivered"));
 	if (at_number(f, "bad"))
-		screen_line(LOOK_RED, "  %lld samples are bad (%.2f %%)", at_number(f, "bad"),
-			    100 * at_real(f, "bad") / at_real(f, "due"));
+		screen_line(LOOK_RED, "  %lld samples are bad (%.2f %%)", at_number(f, "bad"), 100 * at_real(f, "bad") / at_real(f, "due"));
 	screen_line(LOOK_PLAIN, "  limit: %s", at_text(f, "limit"));
+	if (at_number(f, "window") == 1)
+		screen_line(LOOK_PLAIN, "  groups share one pass, in lock-step");
+	else if (at_number(f, "window"))
+		screen_line(LOOK_PLAIN, "  groups share one pass, up to %lld batches apart", at_number(f, "window"));
 	screen_line(LOOK_PLAIN, "  slots: %lld leased, %lld ready, %lld filling, %lld free, %lld quarantined of %lld",
 		    at_number(slots, "leased"), at_number(slots, "ready"), at_number(slots, "filling"),
 		    at_number(slots, "free"), at_number(slots, "quarantined"), at_number(slots, "all"));

@@ -53,7 +53,8 @@ static void describe_feed(const struct config_feed *f, const struct dataset *d, 
 		.name = f->name, .samples = &d->samples, .batch_size = f->batch_size,
 		.batch_global = f->batch_global, .last = dataset_last(f), .policy = policies[f->bad_policy],
 		.bad_limit = f->bad_limit, .is_transient_bad = f->transient == CONFIG_TRANSIENT_AS_BAD,
-		.slots_per_rank = f->slots, .n_rows = (uint32_t)rows, .slot_bytes = ret_layout->n_bytes,
+		.slots_per_rank = f->slots, .window = f->share_window, .evict_ns = f->evict_ns,
+		.n_rows = (uint32_t)rows, .slot_bytes = ret_layout->n_bytes,
 	};
 	dataset_order(f, d, &ret->order);
 	ret->n_positions = dataset_length(f, d);

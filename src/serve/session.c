@@ -220,8 +220,9 @@ static void send_shape(struct daemon *d, struct session *s, const struct served_
 }
 
 static void attached(struct daemon *d, struct session *s, const struct served_feed *f,
-		     const struct token *at)
+		     const struct token *at, uint32_t replica)
 {
+	struct core_stream_view v;
 	struct wire_ATTACHED m = {
 		.head = {WIRE_ATTACHED, sizeof(m)}, .n_fields = f->config->pipeline.n_fields,
 		.n_slots = core_stream_slots(d->core, s->stream, NULL, 0), .n_rows = f->layout.n_rows,
@@ -231,6 +232,9 @@ static void attached(struct daemon *d, struct session *s, const struct served_fe
 		.epoch = at->epoch, .position = at->position,
 	};
 
+	core_view_stream(d->core, s->stream, &v);
+	/* Others may come to a shared pass, and to a rank that has replicas: nobody writes there from the beginning. */
+	m.is_shared = v.is_shared || replica > 0 || f->config->share_window > 0;
 	session_token(f, at->epoch, at->position, at->bad, m.token, sizeof(m.token));
 	session_send(d, s, &m, sizeof(m), -1);
 	send_shape(d, s, f);
@@ -265,9 +269,22 @@ static void tell_nodes(const struct daemon *d, const struct session *s, const st
 	log_warn("sessions", "feed %s, group '%s': %s", f->config->name, m->group, text);
 }
 
+static void tell_attached(const struct session *s, const struct served_feed *f, const struct wire_ATTACH *m,
+			  const struct core_attach *a)
+{
+	char replica[32] = "";
+
+	if (m->replica)
+		snprintf(replica, sizeof(replica), "replica %u of ", m->replica - 1);
+	log_info("sessions", "pid %d is %srank %u of %u of group '%s' on feed %s, from epoch %llu position %llu", s->pid,
+		 replica, m->rank, m->world, m->group, f->config->name, (unsigned long long)a->epoch,
+		 (unsigned long long)a->position);
+}
+
 static void take_attach(struct daemon *d, struct session *s, const struct wire_ATTACH *m)
 {
-	struct core_attach a = {.group = m->group, .rank = m->rank, .world = m->world,
+	struct core_attach a = {.group = m->group, .rank = m->rank, .replica = m->replica, .world = m->world,
+				.start = m->start == WIRE_START_NOW ? CORE_START_NOW : CORE_START_NEXT_EPOCH,
 				.local_world = m->local_world, .credit = m->credit,
 				.generation = m->generation, .batch = m->batch};
 	const struct served_feed *f = NULL;
@@ -304,11 +321,12 @@ static void take_attach(struct daemon *d, struct session *s, const struct wire_A
 	s->feed = a.feed;
 	s->has_stream = true;
 	d->stream_session[s->stream] = number_of(d, s);
-	log_info("sessions", "pid %d is rank %u of %u of group '%s' on feed %s, from epoch %llu position %llu",
-		 s->pid, m->rank, m->world, m->group, f->config->name, (unsigned long long)at.epoch,
-		 (unsigned long long)at.position);
+	at.epoch = a.epoch;
+	at.position = a.position;
+	at.bad = a.bad;
+	tell_attached(s, f, m, &a);
 	tell_nodes(d, s, f, m);
-	attached(d, s, f, &at);
+	attached(d, s, f, &at, m->replica);
 	daemon_act(d);
 }
 
@@ -394,8 +412,8 @@ static void take_message(struct daemon *d, struct session *s, const struct wire_
 		take_hello(d, s, (const void *)head);
 		return;
 	case WIRE_ATTACH:
-		if (s->state != SESSION_GREETED || !texts_end(attach->feed, sizeof(attach->feed)) ||
-		    !texts_end(attach->group, sizeof(attach->group)) ||
+		if (s->state != SESSION_GREETED || attach->start > WIRE_START_NEXT_EPOCH ||
+		    !texts_end(attach->feed, sizeof(attach->feed)) || !texts_end(attach->group, sizeof(attach->group)) ||
 		    !texts_end(attach->token, sizeof(attach->token)))
 			break;
 		take_attach(d, s, attach);

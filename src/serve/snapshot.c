@@ -42,6 +42,7 @@ static void take_feed(const struct daemon *d, unsigned feed, struct snapshot_fee
 					     .leased = v.slots.leased, .quarantined = v.slots.quarantined,
 					     .all = v.slots.all};
 	ret->n_batches = v.n_batches;
+	ret->n_made = v.n_made;
 	ret->lent = (struct snapshot_lent){.n_due = v.n_due, .n_delivered = v.n_good, .n_bad = v.n_bad,
 					   .n_padded = v.n_padded};
 	take_waits(v.waits_ns, ret->lent.waits_ns);
@@ -72,7 +73,7 @@ static enum snapshot_state state_of(const struct core_stream_view *v)
 static void take_rank(const struct session *s, const struct core_stream_view *v, struct snapshot_rank *ret)
 {
 	*ret = (struct snapshot_rank){
-		.feed = v->feed, .rank = v->rank, .world = v->world, .group = v->group, .group_number = v->group_number,
+		.feed = v->feed, .rank = v->rank, .replica = v->replica ? v->replica - 1 : 0, .is_shared = v->is_shared, .lag = v->lag, .world = v->world, .group = v->group, .group_number = v->group_number,
 		.pid = s->pid, .state = state_of(v), .epoch = v->epoch, .step = v->step,
 		.n_batches_in_epoch = v->n_batches, .n_batches = s->n_batches, .n_slots = v->n_slots,
 		.n_quarantined = v->n_quarantined, .n_leases = v->n_lent, .holders = s->holders,
@@ -170,7 +171,7 @@ static void describe_feed(const struct served_feed *f, struct snapshot_feed *ret
 	*ret = (struct snapshot_feed){
 		.name = f->config->name, .n_samples = f->dataset->samples.n_samples,
 		.n_shards = f->dataset->samples.n_shards, .n_positions = f->n_positions,
-		.slot_bytes = f->layout.n_bytes, .n_huge_slots = slots_huge(&f->pool), .slots.all = f->pool.n,
+		.window = f->config->share_window, .slot_bytes = f->layout.n_bytes, .n_huge_slots = slots_huge(&f->pool), .slots.all = f->pool.n,
 		.shares = mix ? mix->shares : NULL, .n_sources = mix ? mix->n_sources : 0};
 }
 

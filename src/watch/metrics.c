@@ -102,13 +102,13 @@ static void put_slots(const struct look *l, const char *name)
 	}
 }
 
-/* NAME{feed=…,group=…,rank=…,pid=… : the brace is left open. */
+/* NAME{feed=…,group=…,rank=…,replica=…,pid=… : the brace is left open. */
 static void open_rank(const struct look *l, const char *name, const struct snapshot_rank *r)
 {
 	text_add(l->to, "%s", name);
 	put_label(l->to, "{", "feed", l->s->feeds[r->feed].name);
 	put_label(l->to, ",", "group", r->group);
-	text_add(l->to, ",rank=\"%u\",pid=\"%d\"", r->rank, (int)r->pid);
+	text_add(l->to, ",rank=\"%u\",replica=\"%u\",pid=\"%d\"", r->rank, r->replica, (int)r->pid);
 }
 
 #define RANK_ROW(function, value)                                                                  \
@@ -128,6 +128,8 @@ RANK_ROW(put_rank_quarantined, r->n_quarantined)
 RANK_ROW(put_rank_epoch, r->epoch)
 RANK_ROW(put_rank_step, r->step)
 RANK_ROW(put_rank_batches, r->n_batches)
+RANK_ROW(put_rank_lag, r->lag)
+RANK_ROW(put_rank_shared, r->is_shared)
 
 static void put_rank_waits(const struct look *l, const char *name)
 {

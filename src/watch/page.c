@@ -157,7 +157,10 @@ static void put_rank(struct text *to, const json_t *r)
 {
 	const json_t *waits = at(r, "waits"), *holders = at(r, "held_by");
 
-	text_add(to, "<tr><td>%lld</td><td>%lld</td><td class=\"l\">", at_number(r, "rank"), at_number(r, "pid"));
+	text_add(to, "<tr><td>%lld", at_number(r, "rank"));
+	if (at_number(r, "replica"))
+		text_add(to, ", replica %lld", at_number(r, "replica"));
+	text_add(to, "</td><td>%lld</td><td class=\"l\">", at_number(r, "pid"));
 	put(to, r, "state");
 	if (at_number(r, "quarantined_slots"))
 		text_add(to, " <span class=\"red\">(%lld slots, held by pid %lld)</span>",
@@ -189,6 +192,14 @@ static void put_group(struct text *to, const json_t *g)
 	put_laggard(to, at(g, "ranks"));
 }
 
+static void put_sharing(struct text *to, const json_t *f)
+{
+	if (at_number(f, "window") == 1)
+		text_add(to, "<p>Groups share one pass, in lock-step.</p>\n");
+	else if (at_number(f, "window"))
+		text_add(to, "<p>Groups share one pass, up to %lld batches apart.</p>\n", at_number(f, "window"));
+}
+
 static void put_feed(struct text *to, const json_t *f)
 {
 	const json_t *group, *count;
@@ -207,6 +218,7 @@ static void put_feed(struct text *to, const json_t *f)
 	fact(to, at_number(f, "bad"), "bad");
 	fact(to, at_number(f, "samples"), "samples in an epoch");
 	text_add(to, "</div>\n");
+	put_sharing(to, f);
 	put_slots(to, at(f, "slots"));
 	json_object_foreach((json_t *)at(f, "bad_samples"), cause, count) {
 		text_add(to, "<span class=\"red\">%lld ", (long long)json_integer_value(count));

@@ -4,7 +4,7 @@
  * A daemon at one moment, in plain numbers and words: all that status, metrics, page and trend know of it. The
  * daemon fills it; who renders it needs neither the daemon nor its core.
  *
- * Memory: made once at the start, 12 KiB with room for all 64 ranks, 0.7 KiB more for each feed, and 0.5 KiB for
+ * Memory: made once at the start, 13 KiB with room for all 64 ranks, 0.7 KiB more for each feed, and 0.5 KiB for
  * each source of the largest mix (512 KiB with 1,024); part of the core's base in the plan. Strings are borrowed: what is
  * filled in is good until the daemon goes on.
  * Threads: one.
@@ -76,11 +76,13 @@ struct snapshot_feed {
 	const char *name;
 	uint64_t n_samples, n_shards, slot_bytes;
 	uint64_t n_positions;	/* of an epoch */
+	uint32_t window;	/* groups share a pass and are so many batches apart at most; 0: each has its own */
 	const uint32_t *shares; /* of each source of a mix */
 	size_t n_sources;	/* 0: it is none */
 	struct snapshot_slots slots;
 	uint64_t n_huge_slots;
 	uint64_t n_batches;
+	uint64_t n_made; /* rows, each once, however many trainers get it */
 	struct snapshot_lent lent; /* to anyone, ended sessions too */
 	uint64_t causes[CAUSE_COUNT], n_warnings;
 	struct snapshot_trend trend;
@@ -89,7 +91,9 @@ struct snapshot_feed {
 enum snapshot_state { SNAPSHOT_ATTACHED, SNAPSHOT_LEAVING, SNAPSHOT_FAILED, SNAPSHOT_QUARANTINED };
 
 struct snapshot_rank {
-	uint32_t feed, rank, world;
+	uint32_t feed, rank, replica, world;
+	bool is_shared; /* others read its slots, too */
+	uint64_t lag;	/* batches that it is behind whoever is furthest in the pass they share */
 	const char *group; /* "" for a group of its own */
 	uint32_t group_number;
 	pid_t pid;

@@ -121,9 +121,10 @@ static json_t *rank_json(const struct snapshot *s, const struct snapshot_rank *f
 		[SNAPSHOT_ATTACHED] = "attached", [SNAPSHOT_LEAVING] = "leaving",
 		[SNAPSHOT_FAILED] = "failed", [SNAPSHOT_QUARANTINED] = "quarantined"};
 	json_t *r = json_object(), *holders = json_array();
-	uint64_t steps = steps_of(from);
+	uint64_t steps = steps_of(from), lag = most_steps > steps ? most_steps - steps : 0;
 
 	put(r, "rank", from->rank);
+	put(r, "replica", from->replica);
 	put(r, "pid", (uint64_t)from->pid);
 	json_object_set_new(r, "state", json_string(states[from->state]));
 	put(r, "epoch", from->epoch);
@@ -131,9 +132,10 @@ static json_t *rank_json(const struct snapshot *s, const struct snapshot_rank *f
 	put(r, "batches_in_epoch", from->n_batches_in_epoch);
 	if (s->feeds[from->feed].n_sources)
 		json_object_set_new(r, "passes", passes_json(from->passes, s->feeds[from->feed].n_sources));
-	put(r, "lag", most_steps > steps ? most_steps - steps : 0);
+	put(r, "lag", from->lag > lag ? from->lag : lag); /* in its own group, or in the pass it shares */
 	put(r, "batches", from->n_batches);
 	put(r, "slots", from->n_slots);
+	json_object_set_new(r, "shared", json_boolean(from->is_shared));
 	put(r, "leases", from->n_leases);
 	put(r, "quarantined_slots", from->n_quarantined);
 	for (uint32_t i = 0; i < from->n_holders; i++)
@@ -145,13 +147,20 @@ static json_t *rank_json(const struct snapshot *s, const struct snapshot_rank *f
 	return r;
 }
 
+static bool is_behind(const json_t *rank, const struct snapshot_rank *other)
+{
+	json_int_t n = json_integer_value(json_object_get(rank, "rank"));
+	json_int_t replica = json_integer_value(json_object_get(rank, "replica"));
+
+	return n > other->rank || (n == other->rank && replica > other->replica);
+}
+
 /* Where a rank belongs among those that are there already. */
-static size_t place_of(const json_t *ranks, uint32_t rank)
+static size_t place_of(const json_t *ranks, const struct snapshot_rank *rank)
 {
 	size_t i = 0;
 
-	while (i < json_array_size(ranks) &&
-	       json_integer_value(json_object_get(json_array_get(ranks, i), "rank")) <= (json_int_t)rank)
+	while (i < json_array_size(ranks) && !is_behind(json_array_get(ranks, i), rank))
 		i++;
 	return i;
 }
@@ -178,7 +187,7 @@ static json_t *group_json(const struct snapshot *s, unsigned first)
 	put(g, "world", of->world);
 	for (unsigned i = first; i < s->n_ranks; i++)
 		if (s->ranks[i].group_number == of->group_number)
-			json_array_insert_new(ranks, place_of(ranks, s->ranks[i].rank), rank_json(s, &s->ranks[i], most));
+			json_array_insert_new(ranks, place_of(ranks, &s->ranks[i]), rank_json(s, &s->ranks[i], most));
 	json_object_set_new(g, "ranks", ranks);
 	return g;
 }
@@ -212,6 +221,7 @@ static json_t *causes_json(const struct snapshot_feed *f)
 static void put_delivered(json_t *to, const struct snapshot_feed *f)
 {
 	put(to, "batches", f->n_batches);
+	put(to, "made", f->n_made);
 	put_lent(to, &f->lent);
 	json_object_set_new(to, "samples_per_second", json_real(f->trend.samples_per_second));
 	json_object_set_new(to, "batches_per_second", json_real(f->trend.batches_per_second));
@@ -228,6 +238,14 @@ static json_t *shares_json(const struct snapshot_feed *f)
 	return list;
 }
 
+static void put_sharing(json_t *to, const struct snapshot_feed *f)
+{
+	static const char *const names[] = {"independent", "lockstep", "window"};
+
+	json_object_set_new(to, "share", json_string(names[f->window < 2 ? f->window : 2]));
+	put(to, "window", f->window);
+}
+
 static json_t *feed_json(const struct snapshot *s, unsigned feed)
 {
 	const struct snapshot_feed *f = &s->feeds[feed];
@@ -239,6 +257,7 @@ static json_t *feed_json(const struct snapshot *s, unsigned feed)
 	put(j, "positions", f->n_positions);
 	if (f->n_sources)
 		json_object_set_new(j, "shares", shares_json(f));
+	put_sharing(j, f);
 	json_object_set_new(j, "slots", slots_json(&f->slots));
 	put(j, "slot_bytes", f->slot_bytes);
 	put_delivered(j, f);

@@ -11,7 +11,7 @@ import pytest
 import ringfeed
 
 for variable in list(os.environ):
-    if variable.startswith(("RANK", "WORLD_SIZE", "SLURM_", "OMPI_", "LOCAL_WORLD_SIZE", "RINGFEED_GROUP")):
+    if variable.startswith(("RANK", "WORLD_SIZE", "SLURM_", "OMPI_", "LOCAL_WORLD_SIZE", "RINGFEED_GROUP", "RINGFEED_REPLICA")):
         del os.environ[variable]
 
 

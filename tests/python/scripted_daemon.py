@@ -15,7 +15,7 @@ import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 F_ADD_SEALS, F_SEAL_SHRINK, F_SEAL_GROW = 1033, 2, 4
-MAGIC, VERSION = 0x64656672, 2
+MAGIC, VERSION = 0x64656672, 3
 DTYPES = {"uint8": 0, "int64": 1, "float16": 2, "bfloat16": 3, "float32": 4}
 
 
@@ -123,6 +123,8 @@ class Feed:
         self.attaches = []  # what each ATTACH said
         self.n_released = 0
         self.n_sent = 0
+        self.is_shared = 0
+        self.deaths = {}  # after so many batches sent: (rank, replica) of whoever died
 
     def row_bytes(self, dtype, dims):
         n = self.SIZES[dtype]
@@ -136,7 +138,7 @@ class Feed:
             slot_bytes=self.slot_bytes, index_at=self.index_at, position_at=self.position_at,
             valid_at=self.valid_at, n_samples=self.n_samples,
             n_batches=(self.n_samples - position) // self.n_rows, epoch=epoch, position=position,
-            token=b"%d %d" % (epoch, position))
+            is_shared=self.is_shared, token=b"%d %d" % (epoch, position))
         values.update(other)
         return values
 
@@ -202,6 +204,8 @@ class Feed:
                           step=step, read_ns=1, decode_ns=2, slots_ns=3, trainer_ns=4,
                           token=b"%d %d" % after)
                 self.n_sent += 1
+                for rank, replica in self.deaths.get(self.n_sent, ()):
+                    peer.send("PEER_GONE", rank=rank, replica=replica + 1)
                 continue
             name, said = peer.receive("RELEASE", "SEEK", "DETACH")
             if name == "RELEASE":
@@ -212,6 +216,8 @@ class Feed:
             elif name == "SEEK":
                 serial = said["serial"]
                 epoch, position = (map(int, said["token"].split()) if said["token"] else (said["epoch"], 0))
+                for rank, replica in self.deaths.get("seek", ()):
+                    peer.send("PEER_GONE", rank=rank, replica=replica + 1)
                 peer.send("SOUGHT", serial=serial, epoch=epoch, position=position,
                           n_batches=(self.n_samples - position) // self.n_rows,
                           token=b"%d %d" % (epoch, position))

@@ -318,3 +318,40 @@ def test_p08_two_threads(path):
                 call()
         thread.join(5)
         assert found
+
+
+def test_peer_gone(path):
+    """Heard while copying ahead, told in its place: behind the batches that came before, once."""
+    feed, device = Feed(n_slots=5), Device(eager=True)
+    feed.deaths = {2: [(1, 0)], 4: [(1, 3), (0, 2)]}
+    with Daemon(path, feed.serve), make(path, device, rank=0, world_size=2, group="g") as loader:
+        it, heard = iter(loader), []
+        while True:
+            wait_for(lambda: feed.n_sent >= min(5, len(heard) + 1))
+            time.sleep(0.02)  # so that what is sent has come
+            try:
+                moved = next(it)
+            except StopIteration:
+                break
+            except ringfeed.PeerGone as gone:
+                heard.append((gone.rank, gone.replica))
+                assert loader.state_dict()["token"] == ("0 8" if len(heard) == 3 else "0 16")
+            else:
+                check(feed, moved, 0, moved.step)
+                heard.append(moved.step)
+        assert heard == [0, 1, (1, 0), 2, 3, (1, 3), (0, 2), 4]
+    device.complete(len(device.events))
+
+
+def test_peer_gone_before_a_new_place(path):
+    feed, device = Feed(n_slots=5), Device(eager=True)
+    feed.deaths = {2: [(1, 0)]}
+    with Daemon(path, feed.serve), make(path, device, rank=0, world_size=2, group="g") as loader:
+        wait_for(lambda: feed.n_sent >= 3)
+        time.sleep(0.02)
+        next(iter(loader))
+        loader.set_epoch(3)
+        it = iter(loader)
+        with pytest.raises(ringfeed.PeerGone):
+            next(it)
+        check(feed, next(it), 3, 0)

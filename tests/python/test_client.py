@@ -310,6 +310,114 @@ def test_p08_misuse(path):
         assert lib.rf_batch_release(None) == -22
 
 
+def test_replica_and_start(path, monkeypatch):
+    feed = Feed()
+    with Daemon(path, feed.serve):
+        make(path).close()
+        make(path, replica=3, group="g", start="next_epoch").close()
+        monkeypatch.setenv("RINGFEED_REPLICA", "2")
+        make(path, group="g", start="now").close()
+        make(path, group="g", replica=0).close()
+        with pytest.raises(ringfeed.BadConfig, match="the replicas of a rank must agree on a group"):
+            make(path)
+        monkeypatch.delenv("RINGFEED_REPLICA")
+        for wrong in ({"replica": -1}, {"replica": 1 << 32}, {"start": "later"}, {"start": 1}):
+            with pytest.raises(ringfeed.BadConfig, match="is wanted"):
+                make(path, group="g", **wrong)
+    assert [(said["replica"], said["start"]) for said in feed.attaches] == [(0, 0), (3, 1), (2, 0), (0, 0)]
+
+
+def protections():
+    """Of every mapped slot."""
+    with open("/proc/self/maps") as maps:
+        return {line.split()[1] for line in maps if "scripted-slot" in line}
+
+
+def dies_writing(address):
+    """What a child that writes there dies of."""
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+        ctypes.memset(address, 1, 1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("is_shared, replica", [(1, None), (1, 0), (0, 0), (0, 2), (0, None)])
+def test_p03_shared_slots_are_for_reading(path, is_shared, replica):
+    """Also for the first of several replicas, which is alone when it comes; a rank's own are writable."""
+    feed = Feed()
+    feed.is_shared = is_shared
+    named = {} if replica is None else {"replica": replica, "group": "g"}
+    must = bool(is_shared or named)
+    with Daemon(path, feed.serve):
+        with make(path, **named) as loader:
+            assert loader.shared == must and protections() == ({"r--s"} if must else {"rw-s"})
+            for n, batch in enumerate(loader):
+                check_batch(feed, batch, 0, 4 * n)
+                assert not batch["label"].flags.writeable
+            batch = next(iter(loader))
+            assert dies_writing(batch["label"].ctypes.data) == (-signal.SIGSEGV if must else 0)
+            del batch
+        if must:
+            with pytest.raises(ringfeed.BadConfig, match="copy=True"):
+                make(path, writable=True, **named)
+        else:
+            with make(path, writable=True) as loader:
+                next(iter(loader))["label"][0] = 5
+        with make(path, writable=True, copy=True, **named) as loader:
+            label = next(iter(loader))["label"]
+            label[0] = 5
+            assert label[0] == 5
+
+
+def test_peer_gone(path):
+    """Once for each death, in its place among the batches; then it goes on, and its state is none the worse."""
+    feed = Feed(n_slots=4)
+    feed.deaths = {2: [(1, 0)], 5: [(0, 0), (2, 7)], "seek": [(1, 1)]}
+    with Daemon(path, feed.serve), make(path, rank=0, world_size=3, group="g") as loader:
+        it, heard = iter(loader), []
+        while True:
+            try:
+                batch = next(it)
+            except StopIteration:
+                break
+            except ringfeed.PeerGone as gone:
+                heard.append((gone.rank, gone.replica))
+                assert loader.state_dict()["token"] == "0 8" or len(heard) > 1
+                again = pickle.loads(pickle.dumps(gone))
+                assert (str(again), again.rank, again.replica) == (str(gone), gone.rank, gone.replica)
+                assert f"rank {gone.rank} of this group" in str(gone) and ("replica 7 of" in str(gone)) == (gone.replica == 7)
+            else:
+                check_batch(feed, batch, 0, 4 * batch.step)
+                heard.append(batch.step)
+        assert heard == [0, 1, (1, 0), 2, 3, 4, (0, 0), (2, 7)]
+        del batch
+        loader.set_epoch(6)  # somebody dies while the new place is awaited
+        it = iter(loader)
+        with pytest.raises(ringfeed.PeerGone) as caught:
+            next(it)
+        assert (caught.value.rank, caught.value.replica) == (1, 1)
+        batch = next(it)
+        check_batch(feed, batch, 6, 0)
+        del batch, caught
+
+
+def test_peer_gone_in_a_for(path):
+    """The iterator is not used up by it."""
+    feed = Feed()
+    feed.deaths = {3: [(1, 0)]}
+    with Daemon(path, feed.serve), make(path, rank=0, world_size=2, group="g") as loader:
+        it, steps = iter(loader), []
+        with pytest.raises(ringfeed.PeerGone):
+            for batch in it:
+                steps.append(batch.step)
+        for batch in it:
+            steps.append(batch.step)
+        assert steps == list(range(5))
+        del batch
+
+
 def test_p09_reconnect(path):
     """The daemon dies after every batch and comes back: the trainer sees nothing of it."""
     feed = Feed(n_samples=40)

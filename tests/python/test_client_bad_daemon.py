@@ -17,12 +17,12 @@ from scripted_daemon import Daemon, Feed, HungUp, pack
 def test_p07_versions(path):
     def newer(peer):
         peer.receive("HELLO")
-        peer.send("WELCOME", version=3, pid=1, release=b"9.9.9")
+        peer.send("WELCOME", version=9, pid=1, release=b"9.9.9")
         hold(peer)
 
     def refuses(peer):
         peer.receive("HELLO")
-        peer.send("FAILED", error=-93, name=b"VersionMismatch", text=b"daemon 9.9.9 (protocol 3), library 0.1.0")
+        peer.send("FAILED", error=-93, name=b"VersionMismatch", text=b"daemon 9.9.9 (protocol 9), library 0.1.0")
     for script in (newer, refuses):
         with Daemon(path, script):
             with pytest.raises(ringfeed.VersionMismatch, match=r"9\.9\.9.*0\.1\.0"):
@@ -38,12 +38,12 @@ def test_failed_by_name(path):
             peer.receive("ATTACH")
             peer.send("FAILED", error=errno, name=name, text=b"because\x1b[2J of \xff this")
         return script
-    for kind in ("BadConfig", "TooManyBadSamples", "BadSample", "PeerGone", "StorageError", "ShardChanged",
+    for kind in ("BadConfig", "TooManyBadSamples", "BadSample", "Evicted", "StorageError", "ShardChanged",
                  "Refused", "TokenError"):
         with Daemon(path, failing(kind.encode())), pytest.raises(getattr(ringfeed, kind), match=r"because\?\[2J"):
             make(path)
     # Names of another version, and ones whose errno means something else to a caller of next().
-    for kind in (b"Novelty", b"Timeout", b"TooManyHeld"):
+    for kind in (b"Novelty", b"Timeout", b"TooManyHeld", b"PeerGone"):
         with Daemon(path, failing(kind, -61)), pytest.raises(ringfeed.Error, match=kind.decode()) as caught:
             make(path)
         assert type(caught.value) is ringfeed.Error
@@ -96,6 +96,43 @@ def test_comes_back_as_another_feed(path):
         next(it)
         with pytest.raises(ringfeed.Refused, match="another layout"):
             next(it)
+
+
+def test_comes_back_shared(path):
+    """What the trainer has writable does not become somebody else's; what was for reading stays so."""
+    for before, after in ((0, 1), (1, 0)):
+        first, second = Feed(), Feed()
+        first.is_shared, second.is_shared = before, after
+
+        def dying(peer):
+            first.serve(peer, n_batches=1)
+        with Daemon(path, dying, second.serve), make(path, reconnect=5) as loader:
+            it = iter(loader)
+            batch = next(it)
+            if after:
+                with pytest.raises(ringfeed.Refused, match="another layout"):
+                    next(it)
+            else:
+                batch = next(it)
+                assert loader.shared and batch.step == 1
+            del batch
+
+
+def test_peer_that_cannot_be(path):
+    """A rank outside the world; more deaths than there can be trainers while a new place is awaited."""
+    feed = Feed()
+    feed.deaths = {1: [(2, 0)]}
+    with Daemon(path, feed.serve), make(path, rank=0, world_size=2, group="g") as loader:
+        it = iter(loader)
+        next(it).release()
+        for _ in range(2):
+            with pytest.raises(ringfeed.ProtocolError, match="PEER_GONE of a trainer that cannot be"):
+                next(it)
+    feed = Feed()
+    feed.deaths = {"seek": [(1, 0)] * 129}
+    with Daemon(path, feed.serve), make(path, rank=0, world_size=2, group="g") as loader:
+        with pytest.raises(ringfeed.ProtocolError, match="PEER_GONE"):
+            loader.set_epoch(4)
 
 
 def attach_with(feed, attached=(), field=(), slot=None, raw=None):

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -230,3 +231,18 @@ def test_p24_no_library(path, tmp_path):
 def test_p24_library_without_functions(path, tmp_path):
     shutil.copy(os.environ["RINGFEED_LIBRARY"], tmp_path / "libcuda.so.1")
     assert reason_with(path, tmp_path) == "False libcuda.so.1 has no cuInit: the CUDA driver is too old"
+
+
+@pytest.mark.parametrize("said", ("", "cuMemHostRegister=2"))
+def test_p03_shared_slots(path, cuda, monkeypatch, said):
+    """Writable while they are registered, as the driver wants them, and for reading from then on, pinned or not."""
+    monkeypatch.setenv("FAKE_CUDA", said)
+    monkeypatch.setattr(warnings, "warn", lambda *_: None)
+    feed = Feed()
+    feed.is_shared = 1
+    with Daemon(path, feed.serve), make(path) as loader:
+        assert loader.pinned == (said == "") and loader.shared
+        assert all(call.endswith(" 0 absent") for call in cuda.calls("cuMemHostRegister ") if not said)
+        lines = [line for line in pathlib.Path("/proc/self/maps").read_text().splitlines() if "scripted-slot" in line]
+        assert lines and {line.split()[1] for line in lines} == {"r--s"}
+        assert sum(1 for _ in loader) == 5

@@ -5,6 +5,7 @@ import gc
 import os
 import struct
 import time
+import warnings
 
 import pytest
 import torch
@@ -282,3 +283,23 @@ def test_cpu_per_batch(path):
     times.sort()
     print(f"CPU per batch: median {times[len(times) // 2] / 1000:.1f} µs, n {len(times)}")
     assert times[len(times) // 2] < 100_000
+
+
+def test_shared(path):
+    """Writing would be a fault there, and torch does not know: one warning that names the way out, none where there is one."""
+    feed = Feed()
+    feed.is_shared = 1
+    with Daemon(path, feed.serve):
+        with pytest.warns(UserWarning, match="copy=True") as caught, make(path) as loader:
+            for n, batch in enumerate(loader):
+                check_batch(feed, batch, 0, 4 * n)
+            del batch
+        assert len(caught) == 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with make(path, copy=True) as loader:
+                batch = next(iter(loader))
+                batch["weight"].mul_(2)
+                assert batch["weight"].tolist() == [0, 0.5, 1, 1.5]
+        with pytest.raises(ringfeed.BadConfig, match="copy=True"):
+            make(path, writable=True)

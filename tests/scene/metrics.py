@@ -125,11 +125,13 @@ def every_metric(folder):
                              ("ringfeed_read_bytes_total", now["reads"]["bytes"]),
                              ("ringfeed_worker_tasks_total", now["reads"]["tasks"]),
                              ("ringfeed_memory_budget_bytes", now["memory"]["budget_bytes"]),
+                             ("ringfeed_feed_rows_made_total", feed["made"]), ("ringfeed_feed_share_window", feed["window"]),
+                             ("ringfeed_rank_lag", 0), ("ringfeed_rank_shared", rank["shared"]),
                              ("ringfeed_memory_line_bytes", now["memory"]["planned_bytes"]),
                              ("ringfeed_read_latency_seconds_count", now["reads"]["requests"])):
             assert pick(values, name) == wanted, (name, pick(values, name), wanted)
         clean = HOSTILE.replace("\x1b", "?").replace("\n", "?").replace("\u009b", "??")
-        assert pick(values, "ringfeed_rank_slots", group=clean, rank="0") == rank["slots"] and feed["groups"][0]["name"] == clean
+        assert pick(values, "ringfeed_rank_slots", group=clean, rank="0", replica="0") == rank["slots"] and feed["groups"][0]["name"] == clean
         assert feed["due"] == feed["delivered"] + feed["bad"] and feed["bad"] >= 1
         assert pick(values, "ringfeed_feed_samples_bad_total", cause="not_an_image") == feed["bad"]
         states = {s: pick(values, "ringfeed_feed_slots", state=s) for s in ("free", "filling", "ready", "leased", "quarantined")}
@@ -242,6 +244,23 @@ def without_the_library(folder):
     scene.ringfeed("plan", "-c", make_config(folder), env=environment)
 
 
+def sharing(folder):
+    """How groups share a feed is said everywhere."""
+    for share, window, words in (("independent", 0, None), ("lockstep", 1, "in lock-step"),
+                                 ({"window": 3}, 3, "up to 3 batches apart")):
+        config = json.loads(make_config(folder).read_text())
+        config["feeds"]["train"].update(share=share)
+        (folder / "shared.yaml").write_text(json.dumps(config))
+        with scene.Daemon(folder / "shared.yaml") as daemon:
+            feed = daemon.status()["feeds"][0]
+            assert (feed["share"], feed["window"]) == (share if isinstance(share, str) else "window", window), feed
+            assert pick(exposed(port_of(daemon)), "ringfeed_feed_share_window") == window
+            told = (scene.ringfeed("status", "--socket", daemon.socket).stdout,
+                    scene.ringfeed("top", "--socket", daemon.socket).stdout, ask(port_of(daemon), "/")[2].decode())
+            for text in told:
+                assert ("share one pass" in text) == (window > 0) and (words is None or words in text), text
+
+
 def in_the_plan(folder):
     """Its memory is a line of the plan, and only with the key."""
     with_key = json.loads(scene.ringfeed("plan", "--json", "-c", make_config(folder)).stdout)
@@ -257,4 +276,4 @@ def in_the_plan(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([every_metric, status_page, dawdlers, taken_port, without_the_library, in_the_plan])
+    scene.main([every_metric, status_page, dawdlers, taken_port, without_the_library, sharing, in_the_plan])

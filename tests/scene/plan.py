@@ -151,6 +151,16 @@ def large(folder):
         print(f"  {order}: {seconds:.2f} s")
 
 
+def sharing(folder):
+    """What a shared pass gives and costs stands there, where there is one."""
+    for share, window, words in (("independent", 0, None), ("lockstep", 1, "in lock-step"), ({"window": 3}, 3, "up to 3 batches apart")):
+        _, config = make(folder, ORDERS[0], share=share, slots=5)
+        assert plan(config)[1]["share_window"] == window
+        text = scene.ringfeed("plan", "-c", config).stdout
+        assert ("groups share one pass" in text) == (window > 0), text
+        assert words is None or (words in text and "of 5 slots per rank at most 4 are lent" in text), text
+
+
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([recomputed, made, large])
+    scene.main([recomputed, made, large, sharing])

@@ -135,6 +135,8 @@ def refusals(folder):
                  "feeds.train.fields.image.transform.0"),
                 (lambda: feed()["fields"].pop("label"), "feeds.train.fields.label"),
                 (lambda: feed()["fields"].update(more={"from": "cls", "decode": "integer"}), "feeds.train.fields.more"),
+                (lambda: feed().update(share="lockstep"), "feeds.train.share"),
+                (lambda: feed().update(share={"window": 2}), "feeds.train.share"),
                 (lambda: s.config["feeds"].update(val=feed()), "feeds.val")):
             s.config = json.loads(original)
             change()

@@ -12,8 +12,8 @@ ringfeed.torch.Loader gives the same batches as PyTorch tensors.
 
 from ._batch import Batch, Ragged
 from ._errors import (
-    BadConfig, BadSample, Busy, Closed, DaemonGone, Error, Forked, PeerGone, ProtocolError, Refused,
-    Released, ShardChanged, StorageError, SystemError, Timeout, TokenError, TooManyBadSamples,
+    BadConfig, BadSample, Busy, Closed, DaemonGone, Error, Evicted, Forked, PeerGone, ProtocolError,
+    Refused, Released, ShardChanged, StorageError, SystemError, Timeout, TokenError, TooManyBadSamples,
     TooManyHeld, VersionMismatch)
 from ._library import lib as _lib
 from ._loader import Loader, status
@@ -21,6 +21,6 @@ from ._loader import Loader, status
 __version__: str = _lib.rf_version().decode()
 
 __all__ = [
-    "BadConfig", "BadSample", "Batch", "Busy", "Closed", "DaemonGone", "Error", "Forked", "Loader",
+    "BadConfig", "BadSample", "Batch", "Busy", "Closed", "DaemonGone", "Error", "Evicted", "Forked", "Loader",
     "PeerGone", "ProtocolError", "Ragged", "Refused", "Released", "ShardChanged", "StorageError", "SystemError",
     "Timeout", "TokenError", "TooManyBadSamples", "TooManyHeld", "VersionMismatch", "status"]

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, Optional, TypeVar
 
-from . import _library, _loader
+from . import _errors, _library, _loader
 from ._batch import Batch
 
 AHEAD = 2  # batches copied, or on their way, that the trainer has not asked for yet
@@ -72,6 +72,7 @@ class Ahead(Generic[B]):
         self._ready: deque[_Copy[B]] = deque()  # not returned yet, in order
         self._flying: deque[_Copy[B]] = deque()  # whose slot we have, in the order of their starts
         self._is_over = False  # the epoch's end was read, behind what is ready
+        self._peer: Optional[_errors.PeerGone] = None  # who died, behind what is ready
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
@@ -132,10 +133,12 @@ class Ahead(Generic[B]):
 
     def _poll(self, source: Loader[B]) -> bool:
         """Takes a batch that is there already. What goes wrong here is said by the take that is due later."""
-        if self._is_over or source._left() <= 0:
+        if self._is_over or self._peer is not None or source._left() <= 0:
             return False
         before = source._token()
         code, batch = source._poll()
+        if code == -errno.EPIPE:
+            self._peer = source._peer_gone()  # the library tells it once
         self._is_over = code == -errno.ENODATA
         if batch is not None:
             self._ready.append(_Copy(batch, before))
@@ -145,6 +148,9 @@ class Ahead(Generic[B]):
         """Waits for a batch; False: the epoch is over."""
         if self._poll(source):
             return True
+        if self._peer is not None:
+            peer, self._peer = self._peer, None
+            raise peer
         if self._is_over:
             self._is_over = False
             return False

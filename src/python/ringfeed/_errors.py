@@ -30,7 +30,22 @@ class VersionMismatch(Error):
 
 
 class PeerGone(Error):
-    """Another trainer of the group is gone."""
+    """Another trainer of the group has died where groups share a pass.
+
+    Once for each death, of rank `rank`, its `replica` (0: the only one). The loader goes on: next() of the same iterator
+    gives the batch that comes next.
+    """
+
+    def __init__(self, text: str, rank: int = -1, replica: int = 0):
+        super().__init__(text, rank, replica)  # args, so that it can be pickled
+        self.rank, self.replica = rank, replica
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Evicted(Error):
+    """This trainer kept the others of a shared pass waiting for longer than the feed's `slow: evict` allows."""
 
 
 class StorageError(Error, OSError):
@@ -84,7 +99,7 @@ class SystemError(Error, OSError):  # noqa: A001 - the name that the library use
 BY_NAME: dict[str, type[Error]] = {
     kind.__name__: kind
     for kind in (
-        DaemonGone, BadConfig, TooManyBadSamples, BadSample, VersionMismatch, PeerGone, StorageError,
-        ShardChanged, Refused, TokenError, ProtocolError, TooManyHeld, Forked, Timeout, Busy, Closed,
+        DaemonGone, BadConfig, TooManyBadSamples, BadSample, VersionMismatch, PeerGone, Evicted,
+        StorageError, ShardChanged, Refused, TokenError, ProtocolError, TooManyHeld, Forked, Timeout, Busy, Closed,
         Released, SystemError)
 }

@@ -23,7 +23,12 @@ class Options(ctypes.Structure):
         ("size", c_size_t), ("feed", c_char_p), ("socket", c_char_p), ("group", c_char_p),
         ("token", c_char_p), ("has_rank", c_int), ("rank", c_int), ("world_size", c_int),
         ("local_world_size", c_int), ("credit", c_int), ("timeout_ms", c_int),
-        ("reconnect_ms", c_int), ("is_deferred", c_int), ("pin", c_int)]
+        ("reconnect_ms", c_int), ("is_deferred", c_int), ("pin", c_int), ("has_replica", c_int),
+        ("replica", c_uint32), ("start", c_int)]
+
+
+class Peer(ctypes.Structure):
+    _fields_ = [("rank", c_uint32), ("replica", c_uint32)]
 
 
 class Column(ctypes.Structure):
@@ -52,6 +57,8 @@ _PROTOTYPES = {
     "rf_session_token": (c_int, [c_void_p, c_char_p, c_size_t]),
     "rf_session_reconnect": (c_int, [c_void_p, c_int]),
     "rf_session_pinned": (c_int, [c_void_p, c_char_p, c_size_t]),
+    "rf_session_gone_peer": (c_int, [c_void_p, POINTER(Peer)]),
+    "rf_session_shared": (c_int, [c_void_p]),
     "rf_session_error": (POINTER(Error), [c_void_p]),
     "rf_session_n_batches": (c_int64, [c_void_p]),
     "rf_session_n_samples": (c_int64, [c_void_p]),

@@ -19,6 +19,7 @@ from ._private import Config, PrivateDaemon
 
 _SLICE_MS = 100  # how long Python waits inside the library before it looks for Ctrl-C
 _STATE_VERSION = 1
+_STARTS = {"now": 0, "next_epoch": 1}
 
 _lib = _library.lib
 next_view, _read_view = _lib.rf_session_next_view, _library.VIEW.unpack
@@ -31,11 +32,16 @@ def _text(value: Optional[str]) -> Optional[bytes]:
 
 
 def _options(feed: str, socket: Any, rank: Optional[int], world_size: Optional[int],
-             local_world_size: Optional[int], group: Optional[str]) -> _library.Options:
+             local_world_size: Optional[int], replica: Optional[int], group: Optional[str],
+             start: str) -> _library.Options:
     if not isinstance(feed, str):
         raise TypeError(f"feed is the name of a feed, not {feed!r}")
     if (rank is None) != (world_size is None):
         raise _errors.BadConfig("rank and world_size go together; give both or neither")
+    if replica is not None and not 0 <= replica < 1 << 32:
+        raise _errors.BadConfig(f"replica {replica}: a number from 0 is wanted")
+    if start not in _STARTS:
+        raise _errors.BadConfig(f"start={start!r}: 'now' or 'next_epoch' is wanted")
     options = _library.Options(size=ctypes.sizeof(_library.Options), is_deferred=1)
     options.feed = _text(feed)
     options.socket = None if socket is None else os.fsencode(os.fspath(socket))
@@ -44,6 +50,9 @@ def _options(feed: str, socket: Any, rank: Optional[int], world_size: Optional[i
     options.rank = rank or 0
     options.world_size = world_size or 0
     options.local_world_size = local_world_size or 0
+    options.has_replica = replica is not None
+    options.replica = replica or 0
+    options.start = _STARTS[start]
     return options
 
 
@@ -59,12 +68,16 @@ class Loader(Generic[B]):
                       the first trainer of the job starts and that ends 10 s after the last one has gone
     rank, world_size, local_world_size, group
                       else what the launcher put into the environment; a trainer alone needs none
+    replica           trainers of one rank (tensor or pipeline parallel), each with a number from 0, get the same
+                      batches from the same memory; else RINGFEED_REPLICA, else there is one of this rank
+    start             where to begin in a pass that groups share and that is under way: "now", or "next_epoch"
     state             what state_dict() gave: go on there
     timeout           longest wait for one batch, in seconds
     reconnect         how long a lost daemon is looked for, in seconds (one that is not there yet: 5 at most)
     credit            most batches lent at once; None: as many as the daemon has slots for this trainer
     copy              batches are copies of their own, nothing stays lent
-    writable          arrays may be written (they are this trainer's alone)
+    writable          arrays may be written: they are this trainer's alone. Not where others read them, too (`shared`:
+                      a feed whose groups share a pass, or replica=); there in-place work wants copy=True
     pin               page-lock the batches' memory for CUDA, where the process has a CUDA context; pinned and
                       pinned_reason say whether that is so, and why not; a RuntimeWarning does, too
     """
@@ -73,7 +86,8 @@ class Loader(Generic[B]):
 
     def __init__(self, feed: str, *, socket: Optional[_Path] = None, config: Optional[Config] = None,
                  rank: Optional[int] = None, world_size: Optional[int] = None,
-                 local_world_size: Optional[int] = None, group: Optional[str] = None,
+                 local_world_size: Optional[int] = None, replica: Optional[int] = None,
+                 group: Optional[str] = None, start: str = "now",
                  state: Optional[dict[str, Any]] = None, timeout: float = 60.0, reconnect: float = 30.0,
                  credit: Optional[int] = None, copy: bool = False, writable: bool = False,
                  pin: bool = False):
@@ -97,7 +111,7 @@ class Loader(Generic[B]):
                 raise _errors.BadConfig("socket and config are two ways to name a daemon; give one of them")
             self._private = PrivateDaemon(config)
             socket, reconnect = self._private.ensure(), 0.0  # _lasting() brings it back
-        options = _options(feed, socket, rank, world_size, local_world_size, group)
+        options = _options(feed, socket, rank, world_size, local_world_size, replica, group, start)
         options.token = None if state is None else _token_of(state)
         options.credit = credit or 0
         options.timeout_ms = max(1, int(timeout * 1000))
@@ -108,6 +122,7 @@ class Loader(Generic[B]):
             raise _library.exception(error)
         try:
             self._attach()
+            self._check_sharing()
             if pin and not self.pinned:
                 warnings.warn(f"batches of feed {feed!r} are not pinned: {self.pinned_reason}", RuntimeWarning, 2)
         except BaseException:
@@ -118,6 +133,12 @@ class Loader(Generic[B]):
         """Until the library is through or says why not: it has the deadlines, we have Ctrl-C."""
         self._check(self._lasting(self._reconnected))
         self._layout = Layout(self._session)
+
+    def _check_sharing(self) -> None:
+        if self._writable and not self._copy and self.shared:
+            raise _errors.BadConfig(
+                f"writable=True: other trainers read the same batches of feed {self._feed!r}; make the loader with "
+                "copy=True to have arrays that may be written")
 
     def _reconnected(self) -> int:
         while (code := _lib.rf_session_reconnect(self._session, _SLICE_MS)) == -errno.ETIMEDOUT:
@@ -162,12 +183,20 @@ class Loader(Generic[B]):
         if -code == errno.ETIMEDOUT:
             text = _library.exception(_lib.rf_session_error(self._session).contents)
             raise _errors.Timeout(f"{text} (waited {self._timeout:g} s)")
+        if -code == errno.EPIPE:
+            raise self._peer_gone()
         if -code == errno.ENOBUFS:
             text = _library.exception(_lib.rf_session_error(self._session).contents)
             raise _errors.TooManyHeld(
                 f"{text}: call batch.release() and drop the arrays when you are done with a batch, or make the "
                 "loader with copy=True to keep as many as you like")
         _library.raise_session(self._session, code)
+
+    def _peer_gone(self) -> _errors.PeerGone:
+        """What the library's last answer told of."""
+        error, peer = _library.exception(_lib.rf_session_error(self._session).contents), _library.Peer()
+        _lib.rf_session_gone_peer(self._session, peer)
+        return _errors.PeerGone(str(error), peer.rank, peer.replica)
 
     def _next(self) -> Optional[B]:
         """What an iterator returns next; None: the epoch is over."""
@@ -232,6 +261,11 @@ class Loader(Generic[B]):
     def wait_seconds(self) -> float:
         """Seconds spent waiting for batches so far."""
         return self._number(_lib.rf_session_wait_ns) / 1e9
+
+    @property
+    def shared(self) -> bool:
+        """Do other trainers read the same batches? Then nobody may write them: the memory is mapped read-only."""
+        return self._number(_lib.rf_session_shared) == 1
 
     @property
     def pinned(self) -> bool:

@@ -4,13 +4,15 @@
 
     from ringfeed.torch import Loader
 
-Without a device the tensors lie in slots that this trainer alone has, so in-place work on them is fine. Loader is a
+Without a device the tensors lie in slots that this trainer alone has, so in-place work on them is fine; but where other
+trainers read the same batches (loader.shared), writing them is a fault (SIGSEGV), and in-place work wants copy=True. Loader is a
 plain iterable with state_dict(), not a DataLoader: frameworks that shard DataLoaders again leave it alone.
 """
 
 from __future__ import annotations
 
 import ctypes
+import warnings
 from typing import Any, Optional, Union
 
 import torch
@@ -162,6 +164,10 @@ def _gpu(asked: Any) -> Optional[torch.device]:
 class Loader(_ahead.Loader[Batch]):
     """ringfeed.Loader, yielding batches of tensors; writable does not matter to it.
 
+    torch knows no read-only tensors: where other trainers read the same batches (shared: a feed whose groups share a pass,
+    or replica=), writing into a lent tensor ends the process with SIGSEGV. In-place work there wants copy=True or a
+    device; a UserWarning says so once.
+
     device            "cuda", a torch.device or a GPU's number: batches are copied ahead to that GPU, two at most, on
                       a stream of the loader's own, and the stream that is current at next() waits for the copy.
                       A batch's tensors are memory of their own: they may be kept, copy does not matter, and on other
@@ -177,8 +183,12 @@ class Loader(_ahead.Loader[Batch]):
         gpu = None if device is None else _gpu(device)
         if gpu is None:
             super().__init__(feed, pin=bool(pin), **other)
+            if self.shared and not self._copy:
+                warnings.warn(
+                    f"tensors of feed {feed!r} lie in memory that other trainers read, too, mapped read-only: writing into "
+                    "one ends this process with SIGSEGV; for in-place work make the loader with copy=True", UserWarning, 2)
             return
-        other["copy"] = False
+        other["copy"] = other["writable"] = False
         with torch.cuda.device(gpu):
             torch.cuda.synchronize()  # from here on there is a context, which pinning needs
             self._ahead = _ahead.Ahead(_Cuda(gpu))

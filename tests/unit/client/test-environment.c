@@ -24,7 +24,7 @@ static const char *const names[] = {
 	"SLURM_JOB_ID", "SLURM_NODEID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE",
 	"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
 	"PMIX_NAMESPACE", "PET_NODE_RANK", "PET_NNODES", "PET_NPROC_PER_NODE", "JOB_COMPLETION_INDEX", "RINGFEED_GROUP",
-	"MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT",
+	"RINGFEED_REPLICA", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT",
 	"RINGFEED_SOCKET", "XDG_RUNTIME_DIR", "TMPDIR",
 };
 
@@ -63,6 +63,8 @@ static void check_case(const struct identity_case *c)
 	assert_int_equal(id.local_world, c->expected.local_world);
 	assert_int_equal(id.generation, c->expected.generation);
 	assert_string_equal(id.group, c->expected.group);
+	assert_int_equal(id.replica, c->expected.replica);
+	assert_int_equal(id.has_replica, c->expected.has_replica);
 }
 
 static void identities(void **state)
@@ -71,6 +73,14 @@ static void identities(void **state)
 		{.expected = {0, 1, 1, 0, ""}},
 		{.set = {{"WORLD_SIZE", "1"}, {"RINGFEED_GROUP", "g"}}, .expected = {0, 1, 1, 0, ""}},
 		{.options = {.group = "mine"}, .expected = {0, 1, 1, 0, "mine"}},
+		{.options = {.group = "mine", .has_replica = 1, .replica = 3}, .expected = {0, 1, 1, 0, "mine", 3, true}},
+		{.options = {.group = "mine", .has_replica = 1}, .set = {{"RINGFEED_REPLICA", "x"}},
+		 .expected = {0, 1, 1, 0, "mine", 0, true}},
+		{.set = {{"RINGFEED_REPLICA", "2"}, {"RINGFEED_GROUP", "g"}}, .expected = {0, 1, 1, 0, "g", 2, true}},
+		{.set = {{"RINGFEED_REPLICA", "0"}, {"RANK", "1"}, {"WORLD_SIZE", "2"}, {"RINGFEED_GROUP", "g"}},
+		 .expected = {1, 2, 2, 0, "g", 0, true}},
+		{.set = {{"RINGFEED_REPLICA", "2"}}, .refusal = "the replicas of a rank must agree on a group"},
+		{.set = {{"RINGFEED_REPLICA", "-1"}, {"RINGFEED_GROUP", "g"}}, .refusal = "RINGFEED_REPLICA is '-1'"},
 		{.set = {{"RANK", "3"}, {"WORLD_SIZE", "4"}, {"LOCAL_WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"},
 			 {"MASTER_PORT", "1"}, {"TORCHELASTIC_RUN_ID", "r"}, {"TORCHELASTIC_RESTART_COUNT", "5"}},
 		 .expected = {3, 4, 2, 5, "a:1/r"}},

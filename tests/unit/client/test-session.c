@@ -26,6 +26,8 @@ static void wrong_options(void **state)
 		{"no feed", {.size = sizeof(size_t)}}, /* an older program: the rest counts as unset */
 		{"credit -1", {.size = sizeof(struct rf_options), .feed = "f", .credit = -1}},
 		{"timeout_ms -5", {.size = sizeof(struct rf_options), .feed = "f", .timeout_ms = -5}},
+		{"start 2", {.size = sizeof(struct rf_options), .feed = "f", .start = 2}},
+		{"start -1", {.size = sizeof(struct rf_options), .feed = "f", .start = -1}},
 		{"rank 1 of a world of 1",
 		 {.size = sizeof(struct rf_options), .feed = "f", .has_rank = 1, .rank = 1, .world_size = 1}},
 		{"feed's name is 64", {.size = sizeof(struct rf_options),

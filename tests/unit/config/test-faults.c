@@ -78,6 +78,49 @@ static void yaml(void **state)
 	REFUSE_ALL(samples);
 }
 
+#define SHARES "independent, lockstep or {window: N}, N a whole number, 1 to 64"
+#define SLOW "wait or {evict: N}, N a whole number with us, ms, s, min or h, 10ms to 24h"
+
+static void sharing(void **state)
+{
+	static const struct sample samples[] = {
+		{SMALLEST "    share: lock-step\n",
+		 "f.yaml:7:12: feeds.train.share: 'lock-step' is wrong; accepted: " SHARES "; did you mean lockstep?\n"},
+		{SMALLEST "    share: window\n", "f.yaml:7:12: feeds.train.share: 'window' is wrong; accepted: " SHARES "\n"},
+		{SMALLEST "    share: 4\n", "f.yaml:7:12: feeds.train.share: '4' is wrong; accepted: " SHARES "\n"},
+		{SMALLEST "    share: [lockstep]\n",
+		 "f.yaml:7:12: feeds.train.share: a list is wrong; accepted: " SHARES "\n"},
+		{SMALLEST "    share: {}\n",
+		 "f.yaml:7:12: feeds.train.share: this mapping is wrong; accepted: " SHARES "\n"},
+		{SMALLEST "    share: {windows: 4}\n",
+		 "f.yaml:7:13: feeds.train.share: 'windows' is wrong; accepted: " SHARES "\n"},
+		{SMALLEST "    share: {window: 4, evict: 3s}\n",
+		 "f.yaml:7:12: feeds.train.share: this mapping is wrong; accepted: " SHARES "\n"},
+		{SMALLEST "    share: {window: 0}\n",
+		 "f.yaml:7:21: feeds.train.share.window: '0' is out of range; accepted: " SHARES "\n"},
+		{SMALLEST "    share: {window: 65}\n",
+		 "f.yaml:7:21: feeds.train.share.window: '65' is out of range; accepted: " SHARES "\n"},
+		{SMALLEST "    share: {window: lockstep}\n",
+		 "f.yaml:7:21: feeds.train.share.window: 'lockstep' is wrong; accepted: " SHARES "\n"},
+		{SMALLEST "    share: lockstep\n    slow: evict\n",
+		 "f.yaml:8:11: feeds.train.slow: 'evict' is wrong; accepted: " SLOW "\n"},
+		{SMALLEST "    share: lockstep\n    slow: {evict: 30}\n",
+		 "f.yaml:8:19: feeds.train.slow.evict: '30' is wrong; accepted: " SLOW "\n"},
+		{SMALLEST "    share: lockstep\n    slow: {evict: 25h}\n",
+		 "f.yaml:8:19: feeds.train.slow.evict: '25h' is out of range; accepted: " SLOW "\n"},
+		{SMALLEST "    slow: {evict: 30s}\n",
+		 "f.yaml:7:11: feeds.train.slow: evict goes with a shared pass alone: nobody waits for a trainer of another "
+		 "group here; accepted: slow: wait, or share: lockstep or {window: N}\n"},
+		{SMALLEST "    share: independent\n    slow: {evict: 30s}\n",
+		 "f.yaml:8:11: feeds.train.slow: evict goes with a shared pass alone: nobody waits for a trainer of another "
+		 "group here; accepted: slow: wait, or share: lockstep or {window: N}\n"},
+		{SMALLEST "    share: both\n    slow: {evict: 30s}\n",
+		 "f.yaml:7:12: feeds.train.share: 'both' is wrong; accepted: " SHARES "\n"},
+	};
+
+	REFUSE_ALL(samples);
+}
+
 static void depth(void **state)
 {
 	char text[101] = "";
@@ -186,12 +229,12 @@ static void feed_keys(void **state)
 		{SMALLEST "    limits: {max_pixel: 3}\n",
 		 "f.yaml:7:14: feeds.train.limits.max_pixel: unknown key; did you mean max_pixels? accepted here: "
 		 "max_pixels, max_scans, decode_memory\n"},
-		{SMALLEST "    share: lockstep\n",
-		 "f.yaml:7:5: feeds.train.share: not in this version; accepted here: source, order, batch, "
-		 "bad_samples, limits, slots, fields\n"},
+		{SMALLEST "    views: {}\n",
+		 "f.yaml:7:5: feeds.train.views: not in this version; accepted here: source, order, batch, "
+		 "bad_samples, limits, slots, share, slow, fields\n"},
 		{SMALLEST "    batch.size: 3\n",
 		 "f.yaml:7:5: feeds.train.batch.size: unknown key; accepted here: source, order, batch, "
-		 "bad_samples, limits, slots, fields\n"},
+		 "bad_samples, limits, slots, share, slow, fields\n"},
 	};
 
 	REFUSE_ALL(samples);
@@ -473,7 +516,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(yaml),	     cmocka_unit_test(depth),	   cmocka_unit_test(daemon_keys),
-		cmocka_unit_test(feed_keys), cmocka_unit_test(mixes), cmocka_unit_test(batches),	   cmocka_unit_test(field_keys),
+		cmocka_unit_test(feed_keys), cmocka_unit_test(sharing), cmocka_unit_test(mixes), cmocka_unit_test(batches),	   cmocka_unit_test(field_keys),
 		cmocka_unit_test(transforms), cmocka_unit_test(overrides), cmocka_unit_test(bounds),
 	};
 

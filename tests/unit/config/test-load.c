@@ -52,6 +52,8 @@ static void defaults(void **state)
 	assert_true(f->bad_limit == 0.001);
 	assert_int_equal(f->transient, CONFIG_TRANSIENT_FAIL);
 	assert_int_equal(f->slots, 4);
+	assert_int_equal(f->share_window, 0);
+	assert_int_equal(f->evict_ns, 0);
 	assert_int_equal(f->pipeline.limits.max_pixels, 178956970);
 	assert_int_equal(f->pipeline.limits.max_scans, 100);
 	assert_int_equal(f->pipeline.limits.decode_memory, 67108864);
@@ -119,6 +121,35 @@ static void block_window(void **state)
 	assert_int_equal(c->feeds[0].window, 4096);
 	assert_int_equal(c->feeds[0].parts, 1);
 	config_free(c);
+}
+
+static void sharing(void **state)
+{
+	static const struct {
+		const char *text, *set;
+		uint32_t window;
+		uint64_t evict_ns;
+	} cases[] = {
+		{"    share: independent\n    slow: wait\n", NULL, 0, 0},
+		{"    share: lockstep\n", NULL, 1, 0},
+		{"    share: {window: 1}\n    slow: {evict: 24h}\n", NULL, 1, 86400000000000},
+		{"    share: {window: 64}\n    slow: wait\n", NULL, 64, 0},
+		{"    share:\n      window: 7\n    slow:\n      evict: 10ms\n", NULL, 7, 10000000},
+		{"    slow: {evict: 30s}\n", "feeds.train.share=lockstep", 1, 30000000000},
+		{"", "feeds.train.share.window=3", 3, 0},
+		{"    share: lockstep\n", "feeds.train.share={window: 9}", 9, 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[600];
+		struct config *c;
+
+		snprintf(text, sizeof(text), "%s%s", SMALLEST, cases[i].text);
+		c = accept(text, &cases[i].set, cases[i].set ? 1 : 0, NULL);
+		assert_int_equal(c->feeds[0].share_window, cases[i].window);
+		assert_int_equal(c->feeds[0].evict_ns, cases[i].evict_ns);
+		config_free(c);
+	}
 }
 
 /* The one field of a feed whose image has these keys. */
@@ -346,7 +377,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),	  cmocka_unit_test(all_given),
-		cmocka_unit_test(block_window),	  cmocka_unit_test(image_steps),
+		cmocka_unit_test(block_window),	  cmocka_unit_test(sharing),	  cmocka_unit_test(image_steps),
 		cmocka_unit_test(image_shapes),	  cmocka_unit_test(who_wins),
 		cmocka_unit_test(mixes), cmocka_unit_test(deep_overrides), cmocka_unit_test(sample),
 		cmocka_unit_test(sample_comments), cmocka_unit_test(files),

@@ -76,6 +76,47 @@ static void groups(void **state)
 	json_decref(j);
 }
 
+/* Replicas stand behind each other; who shares a pass is as far behind as that says. */
+static void sharing(void **state)
+{
+	static const char *const shares[] = {"independent", "lockstep", "window"};
+	static const uint32_t windows[] = {0, 1, 5};
+	static const json_int_t wanted[][3] = {{0, 0, 3}, {0, 2, 3}, {1, 0, 3}, {1, 1, 0}, {2, 0, 9}}; /* rank, replica, lag */
+	json_t *feed, *j, *ranks;
+
+	(void)state;
+	s.ranks[0] = rank_of(1, 7, 1, 3, 4);
+	s.ranks[0].replica = 1;
+	s.ranks[1] = rank_of(1, 7, 0, 3, 1);
+	s.ranks[1].replica = 2;
+	s.ranks[2] = rank_of(1, 7, 2, 3, 4);
+	s.ranks[2].lag = 9; /* behind another group */
+	s.ranks[2].is_shared = true;
+	s.ranks[3] = rank_of(1, 7, 1, 3, 1);
+	s.ranks[3].lag = 2; /* less than behind its own */
+	s.ranks[4] = rank_of(1, 7, 0, 3, 1);
+	for (size_t i = 0; i < 3; i++) {
+		s.feeds[1].window = windows[i];
+		s.feeds[1].n_made = 77;
+		j = status_tree(&s);
+		feed = json_array_get(json_object_get(j, "feeds"), 1);
+		assert_string_equal(json_string_value(json_object_get(feed, "share")), shares[i]);
+		assert_int_equal(number(feed, "window"), windows[i]);
+		assert_int_equal(number(feed, "made"), 77);
+		ranks = json_object_get(json_array_get(json_object_get(feed, "groups"), 0), "ranks");
+		assert_int_equal(json_array_size(ranks), 5);
+		for (size_t k = 0; k < 5; k++) {
+			const json_t *r = json_array_get(ranks, k);
+
+			assert_int_equal(number(r, "rank"), wanted[k][0]);
+			assert_int_equal(number(r, "replica"), wanted[k][1]);
+			assert_int_equal(number(r, "lag"), wanted[k][2]);
+			assert_int_equal(json_is_true(json_object_get(r, "shared")), k == 4);
+		}
+		json_decref(j);
+	}
+}
+
 static void workers(void **state)
 {
 	json_t *j = status_tree(&s);
@@ -94,6 +135,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(groups, begin, end),
+		cmocka_unit_test_setup_teardown(sharing, begin, end),
 		cmocka_unit_test_setup_teardown(workers, begin, end),
 	};
 
