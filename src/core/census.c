@@ -18,19 +18,32 @@ static void view_place(const struct core *c, const struct stream *s, struct core
 	ret->n_batches = pass_n_batches(&pass);
 }
 
-/* Behind the one that is furthest in the same track, as far as its batches are still there. */
+/* Do they take part in one pass? */
+static bool is_shared_with(const struct core *c, const struct stream *a, const struct stream *b)
+{
+	return a->track == b->track || (c->feeds[a->feed].feed.window > 0 &&
+					c->feeds[a->feed].feed.base == c->feeds[b->feed].feed.base);
+}
+
+/* Its batches from there to the furthest place of those who share its pass and have begun. */
 static uint64_t count_lag(const struct core *c, const struct stream *s)
 {
-	const struct track *t = &c->tracks[s->track];
+	struct pass pass = c->tracks[s->track].open.pass;
+	const uint64_t all = pass.batch * pass.world;
 	struct place furthest = s->next;
-	uint64_t n = 0;
 
-	for (uint32_t i = t->first_follower; i != NONE; i = c->streams[i].next_follower)
-		if (place_compare(c->streams[i].next, furthest) > 0)
-			furthest = c->streams[i].next;
-	for (uint32_t i = t->batches.head; i != NONE; i = c->slots[i].next)
-		n += place_compare(c->slots[i].place, s->next) >= 0 && place_compare(c->slots[i].place, furthest) < 0;
-	return n;
+	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+		const struct stream *other = &c->streams[i];
+
+		if (is_live(other) && is_shared_with(c, s, other) && place_compare(other->next, furthest) > 0 &&
+		    place_compare(other->next, cursor_place(&c->tracks[other->track].open)) <= 0)
+			furthest = other->next;
+	}
+	if (furthest.epoch == s->next.epoch)
+		return (furthest.position - s->next.position) / all;
+	pass.start = s->next.position;
+	return pass_n_batches(&pass) + (furthest.epoch - s->next.epoch - 1) * (pass.n_samples / all) +
+	       furthest.position / all;
 }
 
 void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_view *ret)

@@ -113,6 +113,13 @@ int join_find(struct core *c, const struct core_attach *a, uint32_t group, uint3
 		*ret = i;
 		return refuse_behind(c, t, at, why);
 	}
+	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+		const struct track *t = &c->tracks[i];
+
+		/* A track of its own: the others wait for it all the same. */
+		if (t->is_used && c->feeds[t->feed].feed.base == feed->base && refuse_behind(c, t, at, why))
+			return CORE_E_REFUSED;
+	}
 	return 0;
 }
 
