@@ -47,7 +47,7 @@ uint64_t slow_deadline(const struct core *c)
 
 void slow_time(struct core *c)
 {
-	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+	for (uint32_t i = 0; i < c->spec.n_streams && actions_left(c) >= ACTIONS_SLACK; i++) {
 		uint64_t since = blocks_since(c, i), allowed = c->feeds[c->streams[i].feed].feed.evict_ns;
 		struct core_action what = {.kind = CORE_FAIL};
 
@@ -58,5 +58,6 @@ void slow_time(struct core *c)
 		what.bad.count = (c->now_ns - since) / 1000000;
 		what.bad.allowed = allowed / 1000000;
 		stream_fail(c, i, &what);
+		tell_peers(c, &c->streams[i]);
 	}
 }

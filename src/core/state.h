@@ -449,5 +449,7 @@ void slow_time(struct core *c);
 
 /* streams.c */
 void stream_fail(struct core *c, uint32_t stream, const struct core_action *what);
+/* Where its group shares a pass the others are told that it is gone: they wait for it in collectives of their own. */
+void tell_peers(struct core *c, const struct stream *gone);
 
 #endif

@@ -190,8 +190,7 @@ static void end_if_gone(struct core *c, uint32_t stream)
 	action_add(c, CORE_GONE, stream);
 }
 
-/* Its group is told, where it shares a pass: nobody else can know why the others wait. */
-static void tell_peers(struct core *c, const struct stream *gone)
+void tell_peers(struct core *c, const struct stream *gone)
 {
 	if (!c->feeds[gone->feed].feed.window)
 		return;
