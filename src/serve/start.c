@@ -97,7 +97,7 @@ static int make_memory(struct daemon *d)
 		f->layout = d->planning.layouts[i];
 		r = slots_init(d->planning.core_feeds[i].n_slots, f->layout.n_bytes, &f->pool);
 		d->worker_feeds[i] = (struct worker_feed){
-			.pipeline = &f->config->pipeline, .samples = &f->dataset->samples,
+			.name = f->config->name, .base = d->planning.core_feeds[i].base, .pipeline = &f->config->pipeline, .samples = &f->dataset->samples,
 			.layout = f->layout, .slots = f->pool.list, .n_slots = f->pool.n};
 	}
 	d->setup = (struct worker_setup){.feeds = d->worker_feeds, .n_feeds = d->n_feeds,

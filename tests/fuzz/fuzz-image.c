@@ -55,7 +55,7 @@ static void make_all(void)
 static void run(int i, const uint8_t *bytes, size_t n, uint8_t *row, struct answer_sample *ret)
 {
 	const struct maker_job job = {.position = n, .payload = bytes, .n_payload = n, .has_large = true,
-				      .row = row};
+				      .first.row = row};
 
 	memset(row, 0, 3 * SIDE * SIDE * 2);
 	maker_run(makers[i], &job, ret);
