@@ -70,18 +70,30 @@ static bool is_same(const struct key *k, const void *a, const void *b)
 	}
 }
 
-static void compare_scope(const struct compare *c, int scope, const char *prefix, const void *a, const void *b)
+static bool is_of_view(const struct key *k)
+{
+	return key_is_of_view(k->scope, k->path);
+}
+
+/* The rows that `counts` says; NULL: all. */
+static void compare_rows(const struct compare *c, int scope, const char *prefix, const void *a, const void *b,
+			 bool (*counts)(const struct key *k))
 {
 	char path[400];
 
 	for (size_t i = 0; i < n_keys; i++) {
 		const struct key *k = &keys[i];
 
-		if ((int)k->scope != scope || k->type <= KEY_STEPS || is_same(k, a, b))
+		if ((int)k->scope != scope || k->type <= KEY_STEPS || (counts && !counts(k)) || is_same(k, a, b))
 			continue;
 		snprintf(path, sizeof(path), "%s.%s", prefix, k->path);
 		c->tell(c->context, path, key_is_live(scope, k->path));
 	}
+}
+
+static void compare_scope(const struct compare *c, int scope, const char *prefix, const void *a, const void *b)
+{
+	compare_rows(c, scope, prefix, a, b, NULL);
 }
 
 static void compare_steps(const struct compare *c, const char *prefix, const struct field *a, const struct field *b)
@@ -151,6 +163,34 @@ static void compare_feed(const struct compare *c, const struct config_feed *a, c
 	}
 }
 
+/* What the feed differs in is told there. */
+static void compare_view(const struct compare *c, const char *path, const struct config_feed *a,
+			 const struct config_feed *b)
+{
+	char at[300];
+
+	for (unsigned i = 0; i < a->pipeline.n_fields; i++) {
+		const struct field *field = &a->pipeline.fields[i], *other = find_field(&b->pipeline, field->name);
+
+		if (!other)
+			continue;
+		snprintf(at, sizeof(at), "%s.%s", path, field->name);
+		compare_rows(c, SCOPE_FIELD, at, field, other, is_of_view);
+		compare_steps(c, at, field, other);
+	}
+}
+
+static void path_of(const struct config *config, const struct config_feed *f, char *path, size_t n_path)
+{
+	const char *feed = config->feeds[f->base].name;
+	const size_t n = strlen(feed);
+
+	if (f == &config->feeds[f->base])
+		snprintf(path, n_path, "feeds.%s", f->name);
+	else
+		snprintf(path, n_path, "feeds.%s.views.%s", feed, f->name + n + 1);
+}
+
 void config_compare(const struct config *a, const struct config *b, config_differs *tell, void *context)
 {
 	const struct compare c = {tell, context};
@@ -158,16 +198,18 @@ void config_compare(const struct config *a, const struct config *b, config_diffe
 
 	compare_scope(&c, SCOPE_DAEMON, "daemon", &a->daemon, &b->daemon);
 	for (size_t i = 0; i < a->n_feeds; i++) {
-		const struct config_feed *other = config_feed(b, a->feeds[i].name);
+		const struct config_feed *feed = &a->feeds[i], *other = config_feed(b, feed->name);
 
-		snprintf(path, sizeof(path), "feeds.%s", a->feeds[i].name);
-		if (other)
-			compare_feed(&c, &a->feeds[i], other);
-		else
+		path_of(a, feed, path, sizeof(path));
+		if (!other)
 			tell(context, path, false);
+		else if (feed->base == i)
+			compare_feed(&c, feed, other);
+		else
+			compare_view(&c, path, feed, other);
 	}
 	for (size_t i = 0; i < b->n_feeds; i++) {
-		snprintf(path, sizeof(path), "feeds.%s", b->feeds[i].name);
+		path_of(b, &b->feeds[i], path, sizeof(path));
 		if (!config_feed(a, b->feeds[i].name))
 			tell(context, path, false);
 	}

@@ -56,8 +56,11 @@ struct config_input {
 	double weight;	/* in a mix */
 };
 
+/* A view stands here as a feed of its own, "train/small", behind the feed it is a view of: what is not its own
+ * pipeline is that feed's, and what that owns is shared. */
 struct config_feed {
 	char name[FIELD_NAME_MAX];
+	size_t base; /* number of the feed it is a view of; else its own */
 	struct config_input *inputs;
 	size_t n_inputs; /* 1 to SHARES_ALL */
 	bool is_mix;	 /* source is a list, be it of one */
@@ -81,7 +84,7 @@ struct config {
 	uint64_t digest; /* equal for equal keys and values, after overrides, before ${NAME} is expanded */
 	struct config_daemon daemon;
 	struct config_feed *feeds;
-	size_t n_feeds;
+	size_t n_feeds; /* with views */
 };
 
 struct config_fault {
@@ -113,7 +116,7 @@ int config_read(const struct config_source *source, struct config **ret, struct 
 struct config *config_free(struct config *c);
 void config_faults_deinit(struct config_faults *f);
 
-/* The feed of that name, or NULL. */
+/* The feed or view of that name, or NULL. */
 const struct config_feed *config_feed(const struct config *c, const char *name);
 
 /* Where the socket is when neither config nor RINGFEED_SOCKET says: for root

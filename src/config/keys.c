@@ -28,6 +28,7 @@ const struct key keys[] = {
 	{SCOPE_##scope_, path_, type_, offsetof(STRUCT_##scope_, member_), WIDTH(STRUCT_##scope_, member_), \
 	 accepts_, min_, max_, fallback_, sample_, sentence_},
 #define LIVE(scope_, path_)
+#define OF_VIEW(scope_, path_)
 #define LATER(scope_, path_)
 #define LATER_VALUE(scope_, path_, value_)
 #define STEP(kind_, in_sample_, sentence_)
@@ -40,6 +41,7 @@ const struct key keys[] = {
 #undef GROUP
 #undef KEY
 #undef LIVE
+#undef OF_VIEW
 #undef LATER
 #undef LATER_VALUE
 #undef STEP
@@ -51,20 +53,31 @@ const size_t n_keys = sizeof(keys) / sizeof(keys[0]);
 #define GROUP(scope_, path_, type_, sentence_)
 #define KEY(scope_, path_, type_, member_, accepts_, min_, max_, fallback_, sample_, sentence_)
 #define PARAM(kind_, path_, type_, member_, accepts_, min_, max_, fallback_, sample_, sentence_)
-static const struct {
+struct named {
 	int scope;
 	const char *path;
-} live[] = {
+};
+
+static const struct named live[] = {
 #define LIVE(scope_, path_) {SCOPE_##scope_, path_},
+#define OF_VIEW(scope_, path_)
 #define LATER(scope_, path_)
 #define LATER_VALUE(scope_, path_, value_)
 #include "config/keys.def"
 #undef LIVE
+#undef OF_VIEW
+};
+
+static const struct named of_view[] = {
+#define LIVE(scope_, path_)
+#define OF_VIEW(scope_, path_) {SCOPE_##scope_, path_},
+#include "config/keys.def"
+#undef OF_VIEW
 #undef LATER
 #undef LATER_VALUE
 };
 
-#define LIVE(scope_, path_)
+#define OF_VIEW(scope_, path_)
 static const struct {
 	int scope;
 	const char *path, *value;
@@ -117,12 +130,22 @@ bool key_has_children(int scope, const char *path)
 	return false;
 }
 
-bool key_is_live(int scope, const char *path)
+static bool is_listed(const struct named *list, size_t n, int scope, const char *path)
 {
-	for (size_t i = 0; i < sizeof(live) / sizeof(live[0]); i++)
-		if (live[i].scope == scope && strcmp(live[i].path, path) == 0)
+	for (size_t i = 0; i < n; i++)
+		if (list[i].scope == scope && strcmp(list[i].path, path) == 0)
 			return true;
 	return false;
+}
+
+bool key_is_live(int scope, const char *path)
+{
+	return is_listed(live, sizeof(live) / sizeof(live[0]), scope, path);
+}
+
+bool key_is_of_view(int scope, const char *path)
+{
+	return is_listed(of_view, sizeof(of_view) / sizeof(of_view[0]), scope, path);
 }
 
 bool key_is_later(int scope, const char *path)
@@ -212,6 +235,7 @@ static const char *type_noun(const struct key *k)
 	switch (k->type) {
 	case KEY_MAP:
 	case KEY_NAMED_MAPS:
+	case KEY_VIEWS:
 		return "a mapping";
 	case KEY_SOURCES:
 		return "a mapping, or a list of mappings";
@@ -301,6 +325,15 @@ struct key_text key_names(int scope, const char *path)
 		if (name && !strchr(name, '.'))
 			append(&t, ", ", name);
 	}
+	return t;
+}
+
+struct key_text key_view_names(void)
+{
+	struct key_text t = {""};
+
+	for (size_t i = 0; i < sizeof(of_view) / sizeof(of_view[0]); i++)
+		append(&t, ", ", of_view[i].path);
 	return t;
 }
 

@@ -27,6 +27,7 @@ enum key_scope {
 enum key_type {
 	KEY_MAP,	/* holds other keys of its scope, or is a scope of its own */
 	KEY_NAMED_MAPS, /* a map from names to scopes */
+	KEY_VIEWS,	/* a map from names to maps from names of fields to the keys that a view may have */
 	KEY_SOURCES,	/* a scope of its own, or a list of them */
 	KEY_STEPS,	/* a list of transforms */
 	KEY_COUNT,	/* a whole number; the word in accepts means 0 */
@@ -82,6 +83,10 @@ const struct key *key_find(int scope, const char *path);
 bool key_has_children(int scope, const char *path);
 /* A running daemon takes its new value on SIGHUP. */
 bool key_is_live(int scope, const char *path);
+/* A view may have its own value of it. */
+bool key_is_of_view(int scope, const char *path);
+/* Those keys, separated by commas. */
+struct key_text key_view_names(void);
 /* A later version has this key, value or transform. */
 bool key_is_later(int scope, const char *path);
 bool key_is_later_value(const struct key *k, const char *value);

@@ -130,6 +130,8 @@ struct config *config_free(struct config *c)
 	if (!c)
 		return NULL;
 	for (size_t i = 0; i < c->n_feeds; i++) {
+		if (c->feeds[i].base != i)
+			continue; /* what a view has is the feed's */
 		for (size_t j = 0; j < c->feeds[i].n_inputs; j++)
 			free_input(&c->feeds[i].inputs[j]);
 		free(c->feeds[i].inputs);

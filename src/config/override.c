@@ -110,7 +110,7 @@ static struct node *new_child(struct reader *rd, const struct override *o, struc
 static bool is_name(const struct segment *before, unsigned depth)
 {
 	return (depth == 1 && strcmp(before->text, "feeds") == 0) ||
-	       (depth == 3 && strcmp(before->text, "fields") == 0);
+	       (depth == 3 && (strcmp(before->text, "fields") == 0 || strcmp(before->text, "views") == 0));
 }
 
 /* Puts value where the rest of the path leads from node. */

@@ -208,7 +208,7 @@ static void read_steps(struct reader *rd, const struct node *list, struct field 
 	report_leave(&rd->report, before);
 }
 
-static bool is_word(const char *text, bool may_have_minus)
+bool read_is_word(const char *text, bool may_have_minus)
 {
 	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789-");
 
@@ -218,7 +218,7 @@ static bool is_word(const char *text, bool may_have_minus)
 
 static bool is_feed_name(struct report *r, const struct node *n)
 {
-	if (is_word(n->key->text, true) && !strstr(n->key->text, "__"))
+	if (read_is_word(n->key->text, true) && !strstr(n->key->text, "__"))
 		return true;
 	report_fault(r, &n->key->place, "%s is no name for a feed; accepted: at most %d letters, digits, "
 		     "- and single _, beginning with a letter or _", quote_text(n->key->text).text,
@@ -237,35 +237,37 @@ static bool is_field_name(struct report *r, const struct node *n)
 			return false;
 		}
 	}
-	if (is_word(n->key->text, false))
+	if (read_is_word(n->key->text, false))
 		return true;
 	report_fault(r, &n->key->place, "%s is no name for a field; accepted: at most %d letters, digits "
 		     "and _, not beginning with a digit", quote_text(n->key->text).text, FIELD_NAME_MAX - 1);
 	return false;
 }
 
-/* Faults so far, listed or not: what was read without new ones can be judged as a whole. */
-static size_t n_faults(const struct reader *rd)
+size_t read_n_faults(const struct reader *rd)
 {
 	return rd->report.faults.n + rd->report.n_unlisted;
 }
 
+void read_field_keys(struct reader *rd, const struct node *n, struct field *f)
+{
+	const struct node *steps = read_find(n, "transform");
+	size_t before = read_n_faults(rd);
+
+	read_scope(rd, SCOPE_FIELD, n, &n->place, f);
+	if (steps)
+		read_steps(rd, steps, f);
+	if (read_n_faults(rd) == before)
+		check_field(&rd->report, n, f);
+}
+
 static void read_field(struct reader *rd, const struct node *n, struct field *f)
 {
-	const struct node *steps;
-	size_t before = n_faults(rd);
-
 	if (!is_field_name(&rd->report, n))
 		return;
 	snprintf(f->name, sizeof(f->name), "%s", n->key->text);
-	if (!is_map(&rd->report, n, SCOPE_FIELD))
-		return;
-	read_scope(rd, SCOPE_FIELD, n, &n->place, f);
-	steps = read_find(n, "transform");
-	if (steps)
-		read_steps(rd, steps, f);
-	if (n_faults(rd) == before)
-		check_field(&rd->report, n, f);
+	if (is_map(&rd->report, n, SCOPE_FIELD))
+		read_field_keys(rd, n, f);
 }
 
 static void read_fields(struct reader *rd, const struct node *feed_node, struct config_feed *feed)
@@ -305,7 +307,7 @@ static void read_source(struct reader *rd, const struct node *n, const struct pl
 
 static void read_source_list(struct reader *rd, const struct node *list, struct config_feed *feed)
 {
-	size_t i = 0, faults_before = n_faults(rd);
+	size_t i = 0, faults_before = read_n_faults(rd);
 
 	for (const struct node *c = list->first; c; c = c->next, i++) {
 		size_t before = report_enter_index(&rd->report, i);
@@ -313,7 +315,7 @@ static void read_source_list(struct reader *rd, const struct node *list, struct 
 		read_source(rd, c, &c->place, feed);
 		report_leave(&rd->report, before);
 	}
-	check_weights(&rd->report, list, feed, n_faults(rd) == faults_before);
+	check_weights(&rd->report, list, feed, read_n_faults(rd) == faults_before);
 }
 
 static void read_sources(struct reader *rd, const struct node *feed_node, struct config_feed *feed)
@@ -352,10 +354,20 @@ static void read_feed(struct reader *rd, const struct node *n, struct config_fee
 	check_feed(&rd->report, n, feed);
 }
 
+/* A feed and, behind it, its views. */
+static void read_feed_with_views(struct reader *rd, const struct node *n, struct config *config)
+{
+	const size_t base = config->n_feeds++, before = read_n_faults(rd);
+
+	config->feeds[base].base = base;
+	read_feed(rd, n, &config->feeds[base]);
+	read_views(rd, n, config, base, read_n_faults(rd) == before);
+}
+
 static void read_feeds(struct reader *rd, const struct node *root, struct config *config)
 {
 	const struct node *feeds = read_find(root, "feeds");
-	size_t before = report_enter(&rd->report, "feeds");
+	size_t before = report_enter(&rd->report, "feeds"), n_all = feeds ? read_count_feeds(feeds) : 0;
 
 	if (!feeds)
 		report_fault(&rd->report, &root->place, "is missing; accepted: a mapping from names to feeds, "
@@ -363,17 +375,19 @@ static void read_feeds(struct reader *rd, const struct node *root, struct config
 	else if (feeds->kind == NODE_MAP && (feeds->n_children == 0 || feeds->n_children > FEEDS_MAX))
 		report_fault(&rd->report, &feeds->place, "%zu feeds; accepted: 1 to %d", feeds->n_children,
 			     FEEDS_MAX);
+	else if (n_all > FEEDS_MAX)
+		report_fault(&rd->report, &feeds->place, "%zu feeds and views; accepted: 1 to %d", n_all, FEEDS_MAX);
 	else if (feeds->kind != NODE_MAP && feeds->kind != NODE_BAD)
 		report_fault(&rd->report, &feeds->place, "%s is wrong; accepted: a mapping from names to feeds",
 			     quote_node(feeds).text);
 	else if (feeds->kind == NODE_MAP) {
-		config->feeds = calloc(feeds->n_children, sizeof(*config->feeds));
+		config->feeds = calloc(n_all, sizeof(*config->feeds));
 		if (!config->feeds)
 			rd->report.r = fail(-ENOMEM);
 		for (const struct node *c = feeds->first; c && config->feeds; c = c->next) {
 			size_t inner = report_enter(&rd->report, c->key->text);
 
-			read_feed(rd, c, &config->feeds[config->n_feeds++]);
+			read_feed_with_views(rd, c, config);
 			report_leave(&rd->report, inner);
 		}
 	}

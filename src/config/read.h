@@ -31,6 +31,18 @@ void override_tree(struct reader *rd, struct node *root, const char *const *sets
 /* The node at a path of keys below n ("batch.size"), or NULL. */
 const struct node *read_find(const struct node *n, const char *path);
 
+/* Faults so far, listed or not: what was read without new ones can be judged as a whole. */
+size_t read_n_faults(const struct reader *rd);
+/* Letters, digits, _ and maybe -, beginning with a letter or _, and not too long. */
+bool read_is_word(const char *text, bool may_have_minus);
+/* The keys of a field, and what they mean together. n: a map. */
+void read_field_keys(struct reader *rd, const struct node *n, struct field *f);
+
+/* views.c: feeds and their views, as many as there is to read. */
+size_t read_count_feeds(const struct node *feeds);
+/* The views of feed number base, behind it in the config, which has room for them. is_good: the feed has no fault. */
+void read_views(struct reader *rd, const struct node *feed_node, struct config *config, size_t base, bool is_good);
+
 /* check.c: n is the node of the daemon (or NULL), feed or field; the report's path names it. */
 void check_daemon(struct report *r, const struct node *n, const struct config_daemon *d);
 /* n: the list of sources, read without a fault or not: each has its weight, and it is enough for a share. */

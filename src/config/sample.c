@@ -83,9 +83,22 @@ static void put_step(FILE *file, enum step_kind kind, unsigned indent)
 	}
 }
 
+/* Not needed, so a comment. */
+static void put_views(FILE *file, const struct key *k, unsigned indent)
+{
+	fprintf(file, "%*s# %s:\n", (int)indent, "", k->path);
+	fprintf(file, "%*s#   small:\n", (int)indent, "");
+	fprintf(file, "%*s#     image: {transform: [{random_resized_crop: {size: 96}}], dtype: uint8, layout: hwc}\n",
+		(int)indent, "");
+}
+
 static void put_group(FILE *file, const struct key *k, unsigned indent)
 {
 	put_comment(file, indent, k->sentence);
+	if (k->type == KEY_VIEWS) {
+		put_views(file, k, indent);
+		return;
+	}
 	fprintf(file, "%*s%s:\n", (int)indent, "", k->path);
 	if (k->scope == SCOPE_ROOT && k->type == KEY_MAP) {
 		put_scope(file, SCOPE_DAEMON, indent + INDENT);

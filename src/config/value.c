@@ -668,6 +668,7 @@ void value_read(struct report *r, const struct key *k, const struct node *n, voi
 		break;
 	case KEY_MAP:
 	case KEY_NAMED_MAPS:
+	case KEY_VIEWS:
 	case KEY_SOURCES:
 	case KEY_STEPS:
 		assert(!"read.c reads these");

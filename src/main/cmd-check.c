@@ -76,13 +76,21 @@ static int print_json(json_t *list)
 static void print_lines(const char *name, const struct config *config, const struct config_faults *faults,
 			size_t n)
 {
+	size_t n_views = 0, n_feeds;
+
 	for (size_t i = 0; i < faults->n; i++)
 		fprintf(stderr, "%s\n", faults->list[i].reason.text);
-	if (n > 0)
+	if (n > 0) {
 		fprintf(stderr, "%s: %zu fault%s\n", name, n, n == 1 ? "" : "s");
-	else
-		fprintf(stderr, "%s: no faults, %zu feed%s\n", name, config->n_feeds,
-			config->n_feeds == 1 ? "" : "s");
+		return;
+	}
+	for (size_t i = 0; i < config->n_feeds; i++)
+		n_views += config->feeds[i].base != i;
+	n_feeds = config->n_feeds - n_views;
+	fprintf(stderr, "%s: no faults, %zu feed%s", name, n_feeds, n_feeds == 1 ? "" : "s");
+	if (n_views)
+		fprintf(stderr, ", %zu view%s", n_views, n_views == 1 ? "" : "s");
+	fputc('\n', stderr);
 }
 
 int cmd_check(int argc, char **argv)

@@ -102,6 +102,11 @@ static void print_text(const struct config *config, const struct planning *p, co
 		       "(world size %llu)\n", f->name, (unsigned long long)f->samples->n_samples, f->samples->n_shards,
 		       (unsigned long long)pass_n_batches(&pass), (unsigned long long)pass.batch,
 		       (unsigned long long)pass.world);
+		if (f->base != i) {
+			printf("feed %s: a view: samples, order and reads are those of %s\n", f->name,
+			       p->core_feeds[f->base].name);
+			continue;
+		}
 		print_outlook(f->name, &outlooks[i]);
 		print_sharing(f);
 		if (f->samples->n_units)
@@ -129,16 +134,18 @@ static int print_json(const struct config *config, const struct planning *p, con
 						       (json_int_t)p->plan.lines[i].n_bytes));
 	for (size_t i = 0; i < config->n_feeds; i++) {
 		const struct core_feed *f = &p->core_feeds[i];
+		const struct outlook *o = &outlooks[f->base];
 		const struct pass pass = dataset_pass(&config->feeds[i], f->n_positions);
 
 		json_array_append_new(feeds, json_pack(
-			"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:f}", "name", f->name,
+			"{s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:f}", "name", f->name,
+			"view_of", f->base == i ? NULL : p->core_feeds[f->base].name,
 			"samples", (json_int_t)f->samples->n_samples, "positions", (json_int_t)f->n_positions, "shards", (json_int_t)f->samples->n_shards,
 			"batches_per_epoch", (json_int_t)pass_n_batches(&pass), "world",
 			(json_int_t)pass.world, "slots", (json_int_t)f->n_slots, "slot_bytes",
 			(json_int_t)f->slot_bytes, "share_window", (json_int_t)f->window, "fingerprint", f->samples->fingerprint, "shuffle",
-			outlooks[i].mixture ? json_null() : quality_json(&outlooks[i].quality), "sources",
-			outlooks[i].mixture ? mixture_json(outlooks[i].mixture) : json_null(), "reads", reads_json(&outlooks[i].reads),
+			o->mixture ? json_null() : quality_json(&o->quality), "sources",
+			o->mixture ? mixture_json(o->mixture) : json_null(), "reads", reads_json(&o->reads),
 			"units", (json_int_t)f->samples->n_units, "largest_unit_bytes",
 			(json_int_t)f->samples->largest_unit, "inflated_bytes_per_sample",
 			inflating_per_sample(f->samples)));
@@ -162,7 +169,8 @@ static int print(const struct config *config, const struct planning *p, bool is_
 	int r = outlooks ? 0 : fail(-ENOMEM), status = STATUS_FAILED;
 
 	for (size_t i = 0; r == 0 && i < config->n_feeds; i++)
-		r = look_ahead(p, (unsigned)i, &outlooks[i]);
+		if (p->core_feeds[i].base == i) /* else it is its feed's */
+			r = look_ahead(p, (unsigned)i, &outlooks[i]);
 	if (r < 0) {
 		fprintf(stderr, "ringfeed plan: %s (%s)\n", strerror(-r), fault_trail());
 	} else if (is_json) {

@@ -57,7 +57,7 @@ struct dataset *datasets_open(const struct config *config, void (*tell)(void *co
 	bool is_open = datasets != NULL;
 
 	for (size_t i = 0; datasets && i < config->n_feeds; i++)
-		is_open &= open_one(config, &config->feeds[i], &datasets[i], &t);
+		is_open &= config->feeds[i].base != i || open_one(config, &config->feeds[i], &datasets[i], &t);
 	if (is_open)
 		return datasets;
 	datasets_free(datasets, datasets ? config->n_feeds : 0);

@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-/* Opens the datasets of all feeds; every fault is told, naming feed, file and offset. NULL when there was
+/* Opens the datasets of all feeds, those of views left empty; every fault is told, naming feed, file and offset. NULL when there was
  * one (free nothing then). */
 struct dataset *datasets_open(const struct config *config, void (*tell)(void *context, const char *fault),
 			      void *context);

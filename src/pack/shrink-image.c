@@ -115,7 +115,7 @@ static void resize(struct shrinker *s, size_t n, uint32_t width, uint32_t height
 		   struct shrink_result *ret)
 {
 	const uint32_t longer = width > height ? width : height;
-	const struct maker_job job = {.payload = s->bytes, .n_payload = n, .has_large = true, .row = s->pixels};
+	const struct maker_job job = {.payload = s->bytes, .n_payload = n, .has_large = true, .first.row = s->pixels};
 	struct field *f = &s->pipeline.fields[0];
 	struct answer_sample answer;
 

@@ -55,6 +55,7 @@ static void describe_feed(const struct config_feed *f, const struct dataset *d, 
 		.bad_limit = f->bad_limit, .is_transient_bad = f->transient == CONFIG_TRANSIENT_AS_BAD,
 		.slots_per_rank = f->slots, .window = f->share_window, .evict_ns = f->evict_ns,
 		.n_rows = (uint32_t)rows, .slot_bytes = ret_layout->n_bytes,
+		.base = (uint32_t)f->base,
 	};
 	dataset_order(f, d, &ret->order);
 	ret->n_positions = dataset_length(f, d);
@@ -110,6 +111,31 @@ static uint64_t core_slot_bytes(const struct core_spec *spec, size_t i)
 	return one - none;
 }
 
+/* Feeds that are no views: workers have one set of decoders for a feed and its views. */
+static uint64_t count_datasets(const struct config *config)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < config->n_feeds; i++)
+		n += config->feeds[i].base == i;
+	return n;
+}
+
+/* What is kept of the dataset; that of a view is its feed's. */
+static uint64_t index_bytes(const struct config *config, const struct planning *p, size_t i)
+{
+	const struct pipeline *pipeline = &config->feeds[i].pipeline;
+	uint64_t n;
+
+	if (config->feeds[i].base != i)
+		return 0;
+	n = samples_bytes(p->core_feeds[i].samples);
+	for (unsigned k = 0; k < pipeline->n_fields; k++)
+		if (pipeline->fields[k].classes)
+			n += classes_bytes(pipeline->fields[k].classes);
+	return n;
+}
+
 static void fill_input(const struct config *config, const struct planning *p, struct plan_feed *feeds,
 		       struct plan_input *in)
 {
@@ -118,7 +144,7 @@ static void fill_input(const struct config *config, const struct planning *p, st
 		.parent_base = PARENT_BASE_MIB * MIB, .worker_base = WORKER_BASE_MIB * MIB,
 		.core_tables = core_bytes(&p->spec), .staging = p->read_bytes,
 		.trace = sizeof(struct trace), .web = *config->daemon.metrics ? WEB_BYTES : 0,
-		.scratch = SCRATCH_BYTES * (uint64_t)config->n_feeds, .n_workers = p->n_workers,
+		.scratch = SCRATCH_BYTES * count_datasets(config), .n_workers = p->n_workers,
 		.feeds = feeds, .n_feeds = config->n_feeds,
 	};
 	if (has_compressed(p))
@@ -129,12 +155,10 @@ static void fill_input(const struct config *config, const struct planning *p, st
 		feeds[i] = (struct plan_feed){
 			.name = f->name, .slots = f->slots, .slots_max = SLOTS_OF_A_FEED,
 			.slot_bytes = p->layouts[i].n_bytes + core_slot_bytes(&p->spec, i),
-			.index_bytes = samples_bytes(p->core_feeds[i].samples),
+			.index_bytes = index_bytes(config, p, i),
 			.inflated_bytes = p->core_feeds[i].inflated_bytes,
 		};
 		for (unsigned k = 0; k < f->pipeline.n_fields; k++) {
-			if (f->pipeline.fields[k].classes)
-				feeds[i].index_bytes += classes_bytes(f->pipeline.fields[k].classes);
 			if ((f->pipeline.fields[k].decode == DECODE_IMAGE ||
 			     f->pipeline.fields[k].decode == DECODE_JSON) &&
 			    f->pipeline.limits.decode_memory > in->large_scratch)
@@ -240,9 +264,10 @@ int planning_make(const struct config *config, const struct dataset *datasets, s
 	if (!feeds || !p.core_feeds || !p.layouts || !p.inflating)
 		r = fail(-ENOMEM);
 	for (size_t i = 0; r == 0 && i < config->n_feeds; i++) {
-		describe_feed(&config->feeds[i], &datasets[i], &p.core_feeds[i], &p.layouts[i]);
-		p.core_feeds[i].base = (uint32_t)i;
-		r = inflating_room(config, &config->feeds[i], &datasets[i].samples, &p.inflating[i]);
+		const struct dataset *d = &datasets[config->feeds[i].base];
+
+		describe_feed(&config->feeds[i], d, &p.core_feeds[i], &p.layouts[i]);
+		r = inflating_room(config, &config->feeds[i], &d->samples, &p.inflating[i]);
 	}
 	if (r == 0)
 		r = check_cpus(config, why);

@@ -37,7 +37,7 @@ struct planning {
 	char workers_text[500]; /* where the number of workers comes from */
 };
 
-/* 0; PLANNING_E_REFUSED with the one sentence (the plan's lines then show the least); or -errno. */
+/* datasets: of each feed; a view's place is not looked at. 0; PLANNING_E_REFUSED with the one sentence (the plan's lines then show the least); or -errno. */
 int planning_make(const struct config *config, const struct dataset *datasets, struct planning *ret,
 		  struct reason *why);
 void planning_deinit(struct planning *p);

@@ -26,7 +26,7 @@ void reads_start(struct daemon *d, const struct core_action *a)
 	int r;
 
 	assert(a->read.request < CORE_REQUESTS_MAX);
-	r = files_get(d->files, a->read.feed, &f->dataset->samples, a->read.shard,
+	r = files_get(d->files, (unsigned)f->config->base, &f->dataset->samples, a->read.shard,
 		      f->config->inputs[f->dataset->samples.shards[a->read.shard].source].is_direct, &request.fd);
 	if (r) {
 		/* An event in the middle of the core's actions has to wait for their end. */

@@ -40,11 +40,12 @@ static int open_datasets(struct daemon *d, struct reason *why)
 	d->n_feeds = (unsigned)d->config->n_feeds;
 	for (unsigned i = 0; i < d->n_feeds; i++) {
 		struct served_feed *f = &d->feeds[i];
-		int r;
+		int r = 0;
 
 		f->config = &d->config->feeds[i];
-		f->dataset = &d->datasets[i];
-		r = dataset_open(d->config, f->config, NULL, NULL, f->dataset, why);
+		f->dataset = &d->datasets[f->config->base]; /* a view's is there already */
+		if (f->config->base == i)
+			r = dataset_open(d->config, f->config, NULL, NULL, f->dataset, why);
 		if (r)
 			return r;
 		dataset_order(f->config, f->dataset, &f->order);
@@ -52,8 +53,11 @@ static int open_datasets(struct daemon *d, struct reason *why)
 		f->token.seed = f->order.seed;
 		f->token.order_hash = token_order_hash(&f->order);
 		memcpy(f->token.fingerprint, f->dataset->samples.fingerprint, sizeof(f->token.fingerprint));
-		log_info("serve", "feed %s: %llu samples in %zu shards", f->config->name,
-			 (unsigned long long)f->dataset->samples.n_samples, f->dataset->samples.n_shards);
+		if (f->config->base == i)
+			log_info("serve", "feed %s: %llu samples in %zu shards", f->config->name,
+				 (unsigned long long)f->dataset->samples.n_samples, f->dataset->samples.n_shards);
+		else
+			log_info("serve", "feed %s: a view of %s", f->config->name, d->feeds[f->config->base].config->name);
 	}
 	return 0;
 }
@@ -97,7 +101,7 @@ static int make_memory(struct daemon *d)
 		f->layout = d->planning.layouts[i];
 		r = slots_init(d->planning.core_feeds[i].n_slots, f->layout.n_bytes, &f->pool);
 		d->worker_feeds[i] = (struct worker_feed){
-			.pipeline = &f->config->pipeline, .samples = &f->dataset->samples,
+			.name = f->config->name, .base = d->planning.core_feeds[i].base, .pipeline = &f->config->pipeline, .samples = &f->dataset->samples,
 			.layout = f->layout, .slots = f->pool.list, .n_slots = f->pool.n};
 	}
 	d->setup = (struct worker_setup){.feeds = d->worker_feeds, .n_feeds = d->n_feeds,

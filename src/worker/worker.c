@@ -4,6 +4,9 @@
  * The task loop. Every member is checked against its own tar header before its payload is used: the
  * size of the index, an extension of the field, one key for all fields of the sample. Anything else
  * means that the shard is not the one that was indexed.
+ *
+ * A sample may go into rows of several batches, of its feed or of views of it: each field is found and decoded
+ * once for all of them.
  */
 #include "worker/worker.h"
 
@@ -13,6 +16,7 @@
 #include "worker/maker.h"
 #include "worker/unit.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,11 +43,15 @@ enum { FEEDS_MAX = 256 };
 
 struct worker {
 	const struct worker_setup *setup;
-	struct maker *makers[FEEDS_MAX];
+	struct maker *makers[FEEDS_MAX]; /* of feeds that are no views */
+	unsigned views[FEEDS_MAX];	 /* which of its maker's views a feed is */
 	struct inflate *inflate; /* NULL: no feed has compressed shards */
 	int channel;
 	struct tar_header header;      /* of the member at hand */
 	char key[TAR_NAME_MAX];	       /* of the sample at hand */
+	struct task_target rows[1 + TASK_TARGETS_MAX]; /* that it goes into */
+	unsigned n_rows;
+	struct maker_target targets[1 + TASK_TARGETS_MAX]; /* the same, of the field at hand */
 	union {
 		struct task task;
 		char bytes[WORKER_PACKET_MAX];
@@ -125,13 +133,29 @@ static const char *shard_path(const struct samples *s, uint64_t sample)
 	return s->shards[low].path;
 }
 
+/* The part of a row that holds the field. */
+static void *field_of_row(const struct worker *w, const struct task_target *row, unsigned field)
+{
+	const struct worker_feed *feed = &w->setup->feeds[row->feed];
+	const struct slot_layout *l = &feed->layout;
+
+	return (char *)feed->slots[row->slot].base + l->field_at[field] + row->row * l->row_bytes[field];
+}
+
+/* NULL: the field is not ragged. */
+static int64_t *length_of_row(const struct worker *w, const struct task_target *row, unsigned field)
+{
+	const struct worker_feed *feed = &w->setup->feeds[row->feed];
+	const uint64_t at = feed->layout.lengths_at[field];
+
+	return at ? (int64_t *)((char *)feed->slots[row->slot].base + at) + row->row : NULL;
+}
+
 static void make_field(struct worker *w, const struct task_sample *s, unsigned field,
 		       const struct task_extent *x, struct answer_sample *a)
 {
 	const struct worker_feed *feed = &w->setup->feeds[w->in.task.feed];
-	const struct slot_layout *l = &feed->layout;
 	const struct field *f = &feed->pipeline->fields[field];
-	char *slot = feed->slots[w->in.task.slot].base;
 	struct maker_job job = {
 		.field = field,
 		.seed = w->in.task.seed,
@@ -139,11 +163,15 @@ static void make_field(struct worker *w, const struct task_sample *s, unsigned f
 		.position = s->position,
 		.n_payload = x->size,
 		.has_large = w->in.task.has_large,
-		.row = slot + l->field_at[field] + s->row * l->row_bytes[field],
+		.more = w->targets + 1,
+		.n_more = w->n_rows - 1,
 	};
 
-	if (l->lengths_at[field])
-		job.length = (int64_t *)(slot + l->lengths_at[field]) + s->row;
+	for (unsigned i = 0; i < w->n_rows; i++)
+		w->targets[i] = (struct maker_target){.view = w->views[w->rows[i].feed],
+						      .row = field_of_row(w, &w->rows[i], field),
+						      .length = length_of_row(w, &w->rows[i], field)};
+	job.first = w->targets[0];
 	job.payload = find_payload(w, f, x, field == 0, a);
 	if (!job.payload)
 		return;
@@ -151,27 +179,62 @@ static void make_field(struct worker *w, const struct task_sample *s, unsigned f
 		job.payload = f->source == SOURCE_KEY ? w->key : shard_path(feed->samples, s->sample);
 		job.n_payload = strlen(job.payload);
 	}
-	maker_run(w->makers[w->in.task.feed], &job, a);
+	maker_run(w->makers[feed->base], &job, a);
+}
+
+/* The rows that the sample goes into; `more` are its targets. */
+static void take_rows(struct worker *w, const struct task_sample *s, const struct task_target *more)
+{
+	const struct worker_setup *setup = w->setup;
+	const uint32_t feed = w->in.task.feed;
+
+	assert(s->n_more <= TASK_TARGETS_MAX);
+	w->rows[0] = (struct task_target){.feed = feed, .slot = w->in.task.slot, .row = s->row};
+	memcpy(w->rows + 1, more, s->n_more * sizeof(*more));
+	w->n_rows = 1 + s->n_more;
+	for (unsigned i = 0; i < w->n_rows; i++) {
+		const struct task_target *r = &w->rows[i];
+
+		assert(r->feed < setup->n_feeds && setup->feeds[r->feed].base == setup->feeds[feed].base);
+		assert(r->slot < setup->feeds[r->feed].n_slots && r->row < setup->feeds[r->feed].layout.n_rows);
+	}
+}
+
+/* What every batch has, whatever its fields. */
+static void begin_row(const struct worker *w, const struct task_target *row, const struct task_sample *s)
+{
+	const struct worker_feed *feed = &w->setup->feeds[row->feed];
+	const struct slot_layout *l = &feed->layout;
+	char *slot = feed->slots[row->slot].base;
+
+	((int64_t *)(slot + l->index_at))[row->row] = (int64_t)s->sample;
+	((int64_t *)(slot + l->position_at))[row->row] = (int64_t)s->position;
+	slot[l->valid_at + row->row] = (s->flags & TASK_SAMPLE_VALID) != 0;
+}
+
+static void mask_field(const struct worker *w, const struct task_target *row, unsigned field)
+{
+	int64_t *length = length_of_row(w, row, field);
+
+	memset(field_of_row(w, row, field), 0, w->setup->feeds[row->feed].layout.row_bytes[field]);
+	if (length)
+		*length = 0;
 }
 
 static void make_sample(struct worker *w, const struct task_sample *s, const struct task_extent *x,
 			struct answer_sample *a)
 {
-	const struct worker_feed *feed = &w->setup->feeds[w->in.task.feed];
-	const struct slot_layout *l = &feed->layout;
-	char *slot = feed->slots[w->in.task.slot].base;
+	const unsigned n_fields = w->setup->feeds[w->in.task.feed].layout.n_fields;
 
 	memset(a, 0, sizeof(*a));
-	((int64_t *)(slot + l->index_at))[s->row] = (int64_t)s->sample;
-	((int64_t *)(slot + l->position_at))[s->row] = (int64_t)s->position;
-	slot[l->valid_at + s->row] = (s->flags & TASK_SAMPLE_VALID) != 0;
-	for (unsigned f = 0; f < l->n_fields; f++) {
+	for (unsigned i = 0; i < w->n_rows; i++)
+		begin_row(w, &w->rows[i], s);
+	for (unsigned f = 0; f < n_fields; f++) {
 		struct answer_sample part = {0};
 
 		if (s->flags & TASK_SAMPLE_MASK) {
-			memset(slot + l->field_at[f] + s->row * l->row_bytes[f], 0, l->row_bytes[f]);
-			if (l->lengths_at[f])
-				((int64_t *)(slot + l->lengths_at[f]))[s->row] = 0;
+			for (unsigned i = 0; i < w->n_rows; i++)
+				mask_field(w, &w->rows[i], f);
 			continue;
 		}
 		make_field(w, s, f, &x[f], &part);
@@ -182,19 +245,37 @@ static void make_sample(struct worker *w, const struct task_sample *s, const str
 	}
 }
 
-static void run_task(struct worker *w)
+/* n: bytes of the task. */
+static void make_samples(struct worker *w, size_t n)
 {
 	const struct task *t = &w->in.task;
+	const unsigned n_fields = w->setup->feeds[t->feed].layout.n_fields;
 	const struct task_sample *samples = (const struct task_sample *)(t + 1);
 	const struct task_extent *extents = (const struct task_extent *)(samples + t->n_samples);
-	unsigned n_fields = w->setup->feeds[t->feed].layout.n_fields;
+	const struct task_target *more = (const struct task_target *)(extents + (size_t)t->n_samples * n_fields);
+
+	assert(t->n_samples <= TASK_SAMPLES_MAX && (const char *)more <= w->in.bytes + n);
+	for (uint32_t i = 0; i < t->n_samples; i++) {
+		const struct task_sample *s = &samples[i];
+
+		assert(s->n_more <= (size_t)(w->in.bytes + n - (const char *)more) / sizeof(*more));
+		take_rows(w, s, more);
+		make_sample(w, s, &extents[i * n_fields], &w->out.samples[i]);
+		more += s->n_more;
+	}
+}
+
+/* n: its bytes. */
+static void run_task(struct worker *w, size_t n)
+{
+	const struct task *t = &w->in.task;
 	uint64_t began = cpu_now_ns();
 
+	assert(n >= sizeof(*t) && t->feed < w->setup->n_feeds);
 	if (t->kind == TASK_INFLATE)
 		unit_run(w->inflate, w->setup, t, &w->out.samples[0]);
 	else
-		for (uint32_t i = 0; i < t->n_samples; i++)
-			make_sample(w, &samples[i], &extents[i * n_fields], &w->out.samples[i]);
+		make_samples(w, n);
 	w->out.head = (struct answer){.id = t->id, .n_samples = t->n_samples,
 				      .cpu_ns = cpu_now_ns() - began};
 }
@@ -219,7 +300,7 @@ static void limit_memory(const struct worker_setup *setup)
 	for (unsigned i = 0; i < setup->n_feeds; i++) {
 		uint64_t n = setup->feeds[i].pipeline->limits.decode_memory;
 
-		arenas += n;
+		arenas += setup->feeds[i].base == i ? n : 0;
 		most = n > most ? n : most;
 	}
 	data.rlim_cur = data.rlim_max = arenas + most + setup->scratch_bytes * setup->n_feeds + (256 << 20);
@@ -236,6 +317,24 @@ static void limit_files(void)
 	setrlimit(RLIMIT_FSIZE, &none);
 }
 
+/* One maker for the feed and its views. */
+static int make_maker(struct worker *w, unsigned feed)
+{
+	const struct worker_setup *setup = w->setup;
+	struct maker_view views[MAKER_VIEWS_MAX];
+	unsigned n = 0;
+
+	for (unsigned i = feed; i < setup->n_feeds; i++) {
+		const struct worker_feed *f = &setup->feeds[i];
+
+		if (f->base != feed)
+			continue;
+		w->views[i] = n;
+		views[n++] = (struct maker_view){f->pipeline, i == feed ? NULL : f->name};
+	}
+	return maker_new_views(views, n, setup->scratch_bytes, &w->makers[feed]);
+}
+
 static int make_decoders(struct worker *w)
 {
 	int r = 0;
@@ -243,7 +342,8 @@ static int make_decoders(struct worker *w)
 	for (unsigned i = 0; r == 0 && i < w->setup->n_feeds; i++) {
 		const struct worker_feed *f = &w->setup->feeds[i];
 
-		r = maker_new(f->pipeline, w->setup->scratch_bytes, &w->makers[i]);
+		if (f->base == i)
+			r = make_maker(w, i);
 		if (r == 0 && f->samples->n_units && !w->inflate)
 			r = inflate_new(&w->inflate);
 	}
@@ -277,7 +377,7 @@ void worker_main(const struct worker_setup *setup, unsigned number, int channel)
 			continue;
 		if (n <= 0)
 			_exit(0);
-		run_task(w);
+		run_task(w, (size_t)n);
 		say(w);
 	}
 }

@@ -17,6 +17,8 @@
 #include <stdint.h>
 
 struct worker_feed {
+	const char *name;
+	uint32_t base; /* the feed it is a view of, which comes before it; else its own number */
 	const struct pipeline *pipeline;
 	const struct samples *samples; /* for the paths of its shards */
 	struct slot_layout layout;

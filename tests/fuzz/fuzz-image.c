@@ -3,7 +3,8 @@
 /*
  * Fuzzes the whole pixel path: any bytes give a row or a cause, never a crash, a leak or memory past the
  * limits, and the same bytes give the same answer whatever the arena held before (under the address
- * sanitizer it holds other bytes each time). Two forms from this source: with REPLAY it runs the files
+ * sanitizer it holds other bytes each time). As views of one feed, each gives the same row alone and with the
+ * others, and all are good or none. Two forms from this source: with REPLAY it runs the files
  * and folders named on its command line; without, libFuzzer drives it:
  *
  *   CC=clang meson setup build-fuzz -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link
@@ -21,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static struct pipeline pipelines[N_PIPELINES];
 static struct maker *makers[N_PIPELINES];
+static struct maker *family; /* with all of them as views */
 
 static const struct step steps[N_PIPELINES][2] = {
 	{{.kind = STEP_RANDOM_RESIZED_CROP, .height = SIDE, .width = SIDE, .scale = {0.08, 1.0},
@@ -36,6 +38,8 @@ static const struct step steps[N_PIPELINES][2] = {
 
 static void make_all(void)
 {
+	struct maker_view views[N_PIPELINES];
+
 	for (int i = 0; i < N_PIPELINES; i++) {
 		struct field *f = &pipelines[i].fields[0];
 
@@ -47,21 +51,51 @@ static void make_all(void)
 				    .pass_order = i == 1 ? PASS_PILLOW13 : PASS_PILLOW, .n_dims = 3,
 				    .dims = {3, SIDE, SIDE}, .n_steps = 2};
 		memcpy(f->steps, steps[i], sizeof(steps[i]));
+		views[i] = (struct maker_view){&pipelines[i], i ? "other" : NULL};
 		if (maker_new(&pipelines[i], 4 << 20, &makers[i]) < 0)
 			abort();
 	}
+	if (maker_new_views(views, N_PIPELINES, 4 << 20, &family) < 0)
+		abort();
 }
 
 static void run(int i, const uint8_t *bytes, size_t n, uint8_t *row, struct answer_sample *ret)
 {
 	const struct maker_job job = {.position = n, .payload = bytes, .n_payload = n, .has_large = true,
-				      .row = row};
+				      .first.row = row};
 
 	memset(row, 0, 3 * SIDE * SIDE * 2);
 	maker_run(makers[i], &job, ret);
 	if (ret->code != ANSWER_DONE && ret->code != ANSWER_BAD)
 		abort();
 	if ((ret->code == ANSWER_DONE) != (ret->cause == CAUSE_none))
+		abort();
+}
+
+/* View i alone, then each view once, i first; the rows are those that lone makers give. */
+static void run_views(unsigned i, const uint8_t *bytes, size_t n)
+{
+	static uint8_t rows[1 + N_PIPELINES][3 * SIDE * SIDE * 2], alone[3 * SIDE * SIDE * 2];
+	struct maker_target targets[N_PIPELINES];
+	struct maker_job job = {.position = n, .payload = bytes, .n_payload = n, .has_large = true,
+				.first = {.view = i, .row = rows[N_PIPELINES]}};
+	struct answer_sample one, all, lone;
+
+	memset(rows, 0, sizeof(rows));
+	maker_run(family, &job, &one);
+	for (unsigned k = 0; k < N_PIPELINES; k++)
+		targets[k] = (struct maker_target){.view = (i + k) % N_PIPELINES, .row = rows[(i + k) % N_PIPELINES]};
+	job.first = targets[0];
+	job.more = targets + 1;
+	job.n_more = N_PIPELINES - 1;
+	maker_run(family, &job, &all);
+	if (memcmp(&one, &all, sizeof(one)) != 0)
+		abort();
+	if (one.code != ANSWER_DONE)
+		return;
+	run((int)i, bytes, n, alone, &lone);
+	if (lone.code != ANSWER_DONE || memcmp(alone, rows[i], sizeof(alone)) != 0 ||
+	    memcmp(alone, rows[N_PIPELINES], sizeof(alone)) != 0)
 		abort();
 }
 
@@ -80,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 			abort();
 		if (answers[0].code == ANSWER_DONE && memcmp(rows[0], rows[1], sizeof(rows[0])) != 0)
 			abort();
+		run_views((unsigned)i, bytes, n);
 	}
 	maker_image_size(&pipelines[0].fields[0], bytes, n, &w, &h);
 	return 0;

@@ -51,11 +51,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 		struct answer_sample answer;
 		int64_t length = -1;
 		struct maker_job job = {.field = i, .payload = bytes, .n_payload = n, .has_large = true,
-					.row = malloc(field_row_bytes(f))};
+					.first.row = malloc(field_row_bytes(f))};
 
 		if (field_is_ragged(f))
-			job.length = &length;
-		if (!job.row)
+			job.first.length = &length;
+		if (!job.first.row)
 			abort();
 		maker_run(maker, &job, &answer);
 		if (answer.code != ANSWER_DONE && answer.code != ANSWER_BAD)
@@ -69,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 		for (const char *c = answer.detail; *c; c++)
 			if (*c < 0x20 || *c > 0x7e)
 				abort();
-		free(job.row);
+		free(job.first.row);
 	}
 	return 0;
 }

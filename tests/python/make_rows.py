@@ -2,6 +2,7 @@
 # Copyright the ringfeed authors
 """Drives tests/unit/worker/make-rows, whose head says what it reads and answers."""
 import dataclasses
+import math
 import subprocess
 
 import numpy
@@ -62,25 +63,48 @@ class Maker:
     def limits(self, max_pixels=178956970, max_scans=100, decode_memory=64 << 20, scratch=64 << 20):
         self.tell(f"limits {max_pixels} {max_scans} {decode_memory} {scratch}")
 
-    def use(self, field):
-        if field == self.field:
+    def use(self, field, views=()):
+        if (field, views) == self.field:
             return
-        self.field = field
+        self.field = field, views
         self.tell(f"field {field.dtype} {field.layout} {field.scale} {field.pass_order} "
                   f"{int(field.exif)} {int(field.fast)} {field.height} {field.width}")
+        self.tell_steps(field)
+        for view in views:
+            self.tell(f"view {view.dtype} {view.layout} {view.scale} {view.pass_order} {view.height} {view.width}")
+            self.tell_steps(view)
+
+    def tell_steps(self, field):
         for step in field.steps:
             self.tell("step " + " ".join(repr(x) if isinstance(x, float) else str(x) for x in step))
 
-    def answer(self, line, dtype, shape):
+    def answers(self, line, kinds):
+        """The answer once for each row; kinds: dtype and shape of each."""
         code, cause, warnings, n, detail = self.ask(line).split(" ", 4)
-        row = self.process.stdout.read(int(n))
-        assert len(row) == int(n)
-        row = numpy.frombuffer(row, NUMPY[dtype]).reshape(shape) if row else None
-        return Answer(CODES[int(code)], cause, int(warnings), detail, row)
+        bytes_ = self.process.stdout.read(int(n))
+        assert len(bytes_) == int(n)
+        answers, at = [], 0
+        for dtype, shape in kinds:
+            n_row = NUMPY[dtype].itemsize * math.prod(shape) if bytes_ else 0
+            row = numpy.frombuffer(bytes_[at:at + n_row], NUMPY[dtype]).reshape(shape) if bytes_ else None
+            answers.append(Answer(CODES[int(code)], cause, int(warnings), detail, row))
+            at += n_row
+        assert at == len(bytes_)
+        return answers
+
+    def answer(self, line, dtype, shape):
+        return self.answers(line, [(dtype, shape)])[0]
 
     def run(self, field, path, seed=0, epoch=0, position=0, has_large=True):
         self.use(field)
-        return self.answer(f"run {seed} {epoch} {position} {int(has_large)} {path}", field.dtype, field.shape)
+        return self.answer(f"run {seed} {epoch} {position} {int(has_large)} 0 {path}", field.dtype, field.shape)
+
+    def run_views(self, views, targets, path, seed=0, epoch=0, position=0, has_large=True):
+        """One sample into a row for each target, a number of a view; views[0] is the feed itself."""
+        self.use(views[0], tuple(views[1:]))
+        numbers = ",".join(map(str, targets))
+        return self.answers(f"run {seed} {epoch} {position} {int(has_large)} {numbers} {path}",
+                            [(views[t].dtype, views[t].shape) for t in targets])
 
     def draws(self, field, seed, epoch, position, width, height):
         self.use(field)
@@ -94,9 +118,17 @@ class Maker:
     def value(self, kind, dtype, shape, path, key="-", has_large=True):
         self.field = None
         self.tell(f"value {KINDS.index(kind)} {dtype} {key} {' '.join(map(str, shape))}")
-        return self.answer(f"run 0 0 0 {int(has_large)} {path}", dtype, shape)
+        return self.answer(f"run 0 0 0 {int(has_large)} 0 {path}", dtype, shape)
+
+    def integers(self, dtypes, targets, path):
+        self.field = None
+        self.tell(f"integer {dtypes[0]}")
+        for dtype in dtypes[1:]:
+            self.tell(f"view {dtype} - - - 0 0")
+        return self.answers(f"run 0 0 0 0 {','.join(map(str, targets))} {path}",
+                            [(dtypes[t], ()) for t in targets])
 
     def integer(self, dtype, path):
         self.field = None
         self.tell(f"integer {dtype}")
-        return self.answer(f"run 0 0 0 0 {path}", dtype, ())
+        return self.answer(f"run 0 0 0 0 0 {path}", dtype, ())

@@ -58,12 +58,12 @@ def resize_box(image, box, to, which, pass_order):
     return image.crop(whole).resize(to, reference.FILTERS[which], box=inside)
 
 
-def expected(path, field, cut, to, which, flip):
-    """What the crop `cut` (of the upright image, in full size) becomes."""
+def expected(path, field, cut, to, which, flip, n=None):
+    """What the crop `cut` (of the upright image, in full size) becomes, shrunk by n or as it chooses."""
     image = Image.open(path)
     turn = orientation(image, field.exif)
     w, h = image.size if turn < 5 else image.size[::-1]
-    n = choose(image, (cut[2] - cut[0], cut[3] - cut[1]), to)
+    n = n or choose(image, (cut[2] - cut[0], cut[3] - cut[1]), to)
     small = draft(path, n, field.exif)
     dx = small.width - w / n if turn in (2, 3, 6, 7) else 0
     dy = small.height - h / n if turn in (3, 4, 7, 8) else 0

@@ -154,7 +154,7 @@ static double rows(struct bench *b, const struct way *way, unsigned first, unsig
 		const struct photo *p = &b->photos[b->samples[i].photo];
 		const struct maker_job job = {.seed = b->seed, .epoch = b->samples[i].epoch,
 					      .position = b->samples[i].position, .payload = p->bytes,
-					      .n_payload = p->n_bytes, .has_large = true, .row = b->row};
+					      .n_payload = p->n_bytes, .has_large = true, .first.row = b->row};
 
 		maker_run(way->maker, &job, &answer);
 	}

@@ -229,12 +229,9 @@ static void feed_keys(void **state)
 		{SMALLEST "    limits: {max_pixel: 3}\n",
 		 "f.yaml:7:14: feeds.train.limits.max_pixel: unknown key; did you mean max_pixels? accepted here: "
 		 "max_pixels, max_scans, decode_memory\n"},
-		{SMALLEST "    views: {}\n",
-		 "f.yaml:7:5: feeds.train.views: not in this version; accepted here: source, order, batch, "
-		 "bad_samples, limits, slots, share, slow, fields\n"},
 		{SMALLEST "    batch.size: 3\n",
 		 "f.yaml:7:5: feeds.train.batch.size: unknown key; accepted here: source, order, batch, "
-		 "bad_samples, limits, slots, share, slow, fields\n"},
+		 "bad_samples, limits, slots, share, slow, fields, views\n"},
 	};
 
 	REFUSE_ALL(samples);
@@ -464,6 +461,77 @@ static void transforms(void **state)
 	REFUSE_ALL(samples);
 }
 
+#define OF_VIEW "transform, scale, pass_order, dtype, layout"
+/* Lines 7 to 9: an image, a text, and the first line of views. */
+#define VIEWS(views)                                                                               \
+	IMAGE("decode: image, layout: hwc, transform: [center_crop: {size: 8}, normalize: {mean: 0, std: 1}]")                      \
+	"      text: {from: txt, decode: text, max: 8B}\n    views: " views "\n"
+#define AT_VIEW(column, path) "f.yaml:9:" column ": feeds.train.views" path ": "
+
+static void views(void **state)
+{
+	static const struct sample samples[] = {
+		{VIEWS("small"), AT_VIEW("12", "") "'small' is wrong; accepted: a mapping from names to views\n"},
+		{VIEWS("{}"), AT_VIEW("12", "") "0 views; accepted: 1 to 15\n"},
+		{VIEWS("{a: {}, b: 3}"),
+		 AT_VIEW("16", ".a") "an empty mapping is wrong; accepted: a mapping from names of the feed's fields to what is "
+				     "another there: " OF_VIEW "\n"
+		 AT_VIEW("23", ".b") "'3' is wrong; accepted: a mapping from names of the feed's fields to what is another there: "
+				     OF_VIEW "\n"},
+		{VIEWS("{a__b: {image: {dtype: float16}}, a/b: {image: {dtype: float16}}}"),
+		 AT_VIEW("13", ".a__b") "'a__b' is no name for a view; accepted: letters, digits, - and single _, beginning with a "
+					"letter or _, with the feed's name and / at most 63\n"
+		 AT_VIEW("46", ".a/b") "'a/b' is no name for a view; accepted: letters, digits, - and single _, beginning with a "
+				       "letter or _, with the feed's name and / at most 63\n"},
+		{VIEWS("{a23456789012345678901234567890123456789012345678901234567x: {image: {dtype: float16}}}"),
+		 AT_VIEW("13", ".a23456789012345678901234567890123456789012345678901234567x")
+		 "'a23456789012345678901234567890123456789012345678901234567x' is no name for a view; accepted: letters, digits, - "
+		 "and single _, beginning with a letter or _, with the feed's name and / at most 63\n"},
+		{VIEWS("{a: {imag: {dtype: float16}, other: {}, image: {}, label: hwc}}"),
+		 AT_VIEW("17", ".a.imag") "the feed has no such field; did you mean image? accepted: label, image, text\n"
+		 AT_VIEW("41", ".a.other") "the feed has no such field; accepted: label, image, text\n"
+		 AT_VIEW("59", ".a.image") "an empty mapping is wrong; accepted: a mapping with some of the keys " OF_VIEW "\n"
+		 AT_VIEW("70", ".a.label") "'hwc' is wrong; accepted: a mapping with some of the keys " OF_VIEW "\n"},
+		{VIEWS("{a: {image: {from: png, decode: {exif: true}, dtpe: uint8}, text: {max: 9B}}}"),
+		 AT_VIEW("25", ".a.image.from") "is the feed's alone: a field is decoded once for all views; accepted here: "
+						OF_VIEW "\n"
+		 AT_VIEW("36", ".a.image.decode") "is the feed's alone: a field is decoded once for all views; accepted here: "
+						  OF_VIEW "\n"
+		 AT_VIEW("58", ".a.image.dtpe") "unknown key; did you mean dtype? accepted here: " OF_VIEW "\n"
+		 AT_VIEW("79", ".a.text.max") "is the feed's alone: a field is decoded once for all views; accepted here: "
+					      OF_VIEW "\n"},
+		{VIEWS("{a: {text: {dtype: int8}, label: {layout: hwc, dtype: int3}}}"),
+		 AT_VIEW("24", ".a.text.dtype") "a view has its own with decode: image, integer or float alone\n"
+		 AT_VIEW("66", ".a.label.dtype") "'int3' is wrong; accepted: uint8, int64, float16, bfloat16, float32, int32, int8, "
+						 "int16, uint16, uint32, uint64, float64, bool, auto; did you mean int32?\n"},
+		/* What the view has goes with what the feed has. */
+		{VIEWS("{a: {image: {dtype: uint8}, label: {layout: hwc}}, b: {image: {transform: [resize: {size: 4}]}}}"),
+		 AT_VIEW("32", ".a.image.dtype") "uint8 cannot hold what normalize gives; accepted: float16, bfloat16, float32\n"
+		 AT_VIEW("56", ".a.label.layout") "goes with decode: image alone; here it is integer\n"
+		 AT_VIEW("86", ".b.image.transform") "resize to one number leaves the long side to each image" ONE_SHAPE},
+		/* Of a feed that has faults itself, the names alone are looked at. */
+		{SMALLEST "    slots: 1\n    views: {a: {label: {dtype: int3}, lable: {dtype: int8}}}\n",
+		 "f.yaml:7:12: feeds.train.slots: '1' is out of range; accepted: a whole number, 2 to 1024\n"
+		 "f.yaml:8:39: feeds.train.views.a.lable: the feed has no such field; did you mean label? accepted: label\n"},
+	};
+	const char *const sets[] = {"feeds.train.views.b.label.dtype=int8"};
+
+	REFUSE_ALL(samples);
+	refuse(SMALLEST "    views: {a: {label: {dtype: int8}}}\n", sets, 1, NULL,
+	       "--set feeds.train.views.b.label.dtype=int8: feeds.train.views.b: the file has no 'b'\n");
+}
+
+static void too_many_feeds(void **state)
+{
+	char *text = calloc(1, 60000), *end = text + sprintf(text, "feeds:\n");
+
+	for (int i = 0; i < 129; i++)
+		end += sprintf(end, "  f%d:\n    source: {format: webdataset, shards: a.tar}\n    batch: {size: 8}\n    fields:\n"
+			       "      label: {from: cls, decode: integer}\n    views: {a: {label: {dtype: int8}}}\n", i);
+	refuse(text, NULL, 0, NULL, "f.yaml:2:3: feeds: 258 feeds and views; accepted: 1 to 256\n");
+	free(text);
+}
+
 static void overrides(void **state)
 {
 	static char a[] = "RINGFEED_DAEMON__WORKERS=x", b[] = "RINGFEED_DAEMON__WROKERS=1", d[] = "RINGFEED_DAEMON__IO=",
@@ -518,6 +586,7 @@ int main(void)
 		cmocka_unit_test(yaml),	     cmocka_unit_test(depth),	   cmocka_unit_test(daemon_keys),
 		cmocka_unit_test(feed_keys), cmocka_unit_test(sharing), cmocka_unit_test(mixes), cmocka_unit_test(batches),	   cmocka_unit_test(field_keys),
 		cmocka_unit_test(transforms), cmocka_unit_test(overrides), cmocka_unit_test(bounds),
+		cmocka_unit_test(views),     cmocka_unit_test(too_many_feeds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

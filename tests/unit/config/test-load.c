@@ -294,6 +294,57 @@ static void deep_overrides(void **state)
 	config_free(c);
 }
 
+/* A feed's views stand behind it; what they do not name is the feed's, also what is worked out from it. */
+static void views(void **state)
+{
+	static char a[] = "RINGFEED_FEEDS__TRAIN__VIEWS__SMALL__LABEL__DTYPE=int16";
+	char *const environment[] = {a, NULL};
+	const char *const sets[] = {"feeds.train.views.small.image.layout=hwc", "feeds.train.slots=7"};
+	struct config *c = accept("feeds:\n"
+				  "  train:\n"
+				  "    source: {format: webdataset, shards: [a.tar, b.tar]}\n"
+				  "    batch: {size: 8}\n"
+				  "    fields:\n"
+				  "      label: {from: cls, decode: integer}\n"
+				  "      text: {from: txt, decode: text, max: 8B}\n"
+				  "      image: {from: jpg, decode: {image: fast, exif: true}, pass_order: pillow13,\n"
+				  "        transform: [center_crop: {size: 8}, normalize: {mean: 0, std: 1}]}\n"
+				  "    views:\n"
+				  "      small: {image: {transform: [center_crop: {size: [4, 6]}]}, label: {dtype: int8}}\n"
+				  "      half-b: {image: {dtype: float16}}\n"
+				  "  val:\n"
+				  "    source: {format: webdataset, shards: v.tar}\n"
+				  "    batch: {size: 3}\n"
+				  "    fields: {label: {from: cls, decode: integer}}\n", sets, 2, environment);
+	const struct config_feed *feed = &c->feeds[0], *small = &c->feeds[1], *half = &c->feeds[2];
+	const struct field *image = &small->pipeline.fields[2];
+
+	assert_int_equal(c->n_feeds, 4);
+	assert_string_equal(small->name, "train/small");
+	assert_ptr_equal(config_feed(c, "train/half-b"), half);
+	assert_string_equal(c->feeds[3].name, "val");
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(c->feeds[i].base, i == 3 ? 3 : 0);
+	assert_int_equal(small->slots, 7);
+	assert_int_equal(small->batch_size, 8);
+	assert_ptr_equal(small->inputs, feed->inputs);
+	assert_int_equal(small->pipeline.n_fields, 3);
+	assert_string_equal(image->name, "image");
+	assert_true(image->is_fast && image->has_exif);
+	assert_int_equal(image->pass_order, PASS_PILLOW13);
+	assert_int_equal(image->n_steps, 1);
+	assert_int_equal(image->dtype, DTYPE_uint8); /* auto, without normalize */
+	assert_dims(image, 4, 6, 3);
+	assert_int_equal(small->pipeline.fields[0].dtype, DTYPE_int16);
+	assert_int_equal(small->pipeline.fields[1].max_bytes, 8);
+	assert_int_equal(feed->pipeline.fields[2].dtype, DTYPE_float32);
+	assert_dims(&feed->pipeline.fields[2], 3, 8, 8);
+	assert_int_equal(half->pipeline.fields[2].dtype, DTYPE_float16);
+	assert_int_equal(half->pipeline.fields[2].n_steps, 2);
+	assert_int_equal(half->pipeline.fields[0].dtype, DTYPE_int64);
+	config_free(c);
+}
+
 static char *printed_sample(void)
 {
 	size_t n;
@@ -332,11 +383,12 @@ static void sample_comments(void **state)
 	const char *const sets[] = {"daemon.ledger=/var/lib/ringfeed/ledger", "daemon.index_cache=/var/cache/ringfeed",
 				    "feeds.train.batch={global: 2048, ranks: 8}",
 				    "feeds.train.order={shuffle: block, window: 4096, parts: 1}",
+				    "feeds.train.views={small: {image: {transform: [{random_resized_crop: {size: 96}}], dtype: uint8, layout: hwc}}}",
 				    "daemon.socket='${XDG_RUNTIME_DIR}/ringfeed.sock'"};
 	static char folder[] = "XDG_RUNTIME_DIR=/run/user/7";
 	char *const environment[] = {folder, NULL};
 	char *text = printed_sample();
-	struct config *c = accept(text, sets, 5, environment);
+	struct config *c = accept(text, sets, 6, environment);
 
 	assert_string_equal(c->daemon.socket, "/run/user/7/ringfeed.sock");
 	config_free(c);
@@ -379,7 +431,7 @@ int main(void)
 		cmocka_unit_test(defaults),	  cmocka_unit_test(all_given),
 		cmocka_unit_test(block_window),	  cmocka_unit_test(sharing),	  cmocka_unit_test(image_steps),
 		cmocka_unit_test(image_shapes),	  cmocka_unit_test(who_wins),
-		cmocka_unit_test(mixes), cmocka_unit_test(deep_overrides), cmocka_unit_test(sample),
+		cmocka_unit_test(mixes), cmocka_unit_test(views), cmocka_unit_test(deep_overrides), cmocka_unit_test(sample),
 		cmocka_unit_test(sample_comments), cmocka_unit_test(files),
 		cmocka_unit_test(default_socket),
 	};

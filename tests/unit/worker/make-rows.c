@@ -8,10 +8,13 @@
  *   integer DTYPE                                       the same with an integer field
  *   value KIND DTYPE KEY DIMS…                         a field of enum decode_kind KIND; KEY "-": none
  *   step NAME …                                         one more transform, its numbers in the order below
+ *   view DTYPE LAYOUT SCALE PASSES HEIGHT WIDTH         another view of the field or, with layout "-", of the integer;
+ *                                                       steps that follow are its own
  *   limits MAX_PIXELS MAX_SCANS DECODE_MEMORY SCRATCH
  *   draws SEED EPOCH POSITION WIDTH HEIGHT              answers with one line of text
  *   size PATH                                           answers "CAUSE WIDTH HEIGHT"
- *   run SEED EPOCH POSITION HAS_LARGE PATH              answers "CODE CAUSE WARNINGS BYTES DETAIL", then the bytes
+ *   run SEED EPOCH POSITION HAS_LARGE TARGETS PATH      answers "CODE CAUSE WARNINGS BYTES DETAIL", then the bytes of
+ *                                                       the rows; TARGETS: the view of each, 0 the first, "0,2,0"
  */
 #include "worker/maker.h"
 
@@ -19,7 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct pipeline pipeline;
+enum { VIEWS_MAX = 8, TARGETS_MAX = 16 };
+
+static struct pipeline pipelines[VIEWS_MAX];
+static unsigned n_views = 1;
 static struct maker *maker;
 static size_t scratch;
 
@@ -37,30 +43,59 @@ static enum filter filter_parse(const char *name)
 	die("unknown filter");
 }
 
+static enum scale_kind scale_parse(const char *name)
+{
+	return strcmp(name, "divide") == 0 ? SCALE_DIVIDE : strcmp(name, "reciprocal") == 0 ? SCALE_RECIPROCAL : SCALE_NONE;
+}
+
+static void set_shape(struct field *f, unsigned h, unsigned w)
+{
+	f->n_dims = 3;
+	f->dims[0] = f->layout == LAYOUT_CHW ? 3 : h;
+	f->dims[1] = f->layout == LAYOUT_CHW ? h : w;
+	f->dims[2] = f->layout == LAYOUT_CHW ? w : 3;
+}
+
 static void set_field(const char *line)
 {
 	char dtype[16], layout[8], scale[16], passes[16];
-	struct field *f = &pipeline.fields[0];
+	struct field *f = &pipelines[0].fields[0];
 	unsigned exif, fast, h, w;
 
 	if (sscanf(line, "field %15s %7s %15s %15s %u %u %u %u", dtype, layout, scale, passes, &exif, &fast, &h, &w) != 8)
 		die(line);
-	*f = (struct field){.name = "image", .decode = DECODE_IMAGE, .n_dims = 3, .has_exif = exif, .is_fast = fast,
+	*f = (struct field){.name = "image", .decode = DECODE_IMAGE, .has_exif = exif, .is_fast = fast,
 			    .dtype = (enum dtype)dtype_parse(dtype),
 			    .layout = strcmp(layout, "chw") == 0 ? LAYOUT_CHW : LAYOUT_HWC,
-			    .scale = strcmp(scale, "divide") == 0	? SCALE_DIVIDE
-				     : strcmp(scale, "reciprocal") == 0 ? SCALE_RECIPROCAL
-									: SCALE_NONE,
+			    .scale = scale_parse(scale),
 			    .pass_order = strcmp(passes, "pillow13") == 0 ? PASS_PILLOW13 : PASS_PILLOW};
-	f->dims[0] = f->layout == LAYOUT_CHW ? 3 : h;
-	f->dims[1] = f->layout == LAYOUT_CHW ? h : w;
-	f->dims[2] = f->layout == LAYOUT_CHW ? w : 3;
-	pipeline.n_fields = 1;
+	set_shape(f, h, w);
+	pipelines[0].n_fields = n_views = 1;
+}
+
+static void add_view(const char *line)
+{
+	char dtype[16], layout[8], scale[16], passes[16];
+	struct field *f = &pipelines[n_views].fields[0];
+	unsigned h, w;
+
+	if (n_views == VIEWS_MAX ||
+	    sscanf(line, "view %15s %7s %15s %15s %u %u", dtype, layout, scale, passes, &h, &w) != 6)
+		die(line);
+	pipelines[n_views++] = pipelines[0];
+	f->dtype = (enum dtype)dtype_parse(dtype);
+	if (strcmp(layout, "-") == 0)
+		return;
+	f->n_steps = 0;
+	f->layout = strcmp(layout, "chw") == 0 ? LAYOUT_CHW : LAYOUT_HWC;
+	f->scale = scale_parse(scale);
+	f->pass_order = strcmp(passes, "pillow13") == 0 ? PASS_PILLOW13 : PASS_PILLOW;
+	set_shape(f, h, w);
 }
 
 static void add_step(const char *line)
 {
-	struct field *f = &pipeline.fields[0];
+	struct field *f = &pipelines[n_views - 1].fields[0];
 	struct step *s = &f->steps[f->n_steps++];
 	char name[32], filter[16] = "bilinear";
 	const char *rest;
@@ -128,37 +163,83 @@ static unsigned char *read_whole(const char *path, size_t *ret_n)
 	return bytes;
 }
 
+static void make_maker(void)
+{
+	static char names[VIEWS_MAX][16];
+	struct maker_view views[VIEWS_MAX];
+
+	for (unsigned i = 0; i < n_views; i++) {
+		snprintf(names[i], sizeof(names[i]), "v%u", i);
+		pipelines[i].limits = pipelines[0].limits;
+		views[i] = (struct maker_view){&pipelines[i], i ? names[i] : NULL};
+	}
+	if (maker_new_views(views, n_views, scratch, &maker) < 0)
+		die("maker_new_views failed");
+}
+
+/* Fills in rows for "0,2,0"; returns how many. */
+static unsigned take_targets(const char *text, struct maker_target *ret)
+{
+	unsigned n = 0;
+
+	for (;; text++) {
+		char *end;
+		const unsigned long view = strtoul(text, &end, 10);
+
+		if (end == text || view >= n_views || n == TARGETS_MAX)
+			die("no such target");
+		ret[n++] = (struct maker_target){.view = (unsigned)view,
+						 .row = calloc(1, field_row_bytes(&pipelines[view].fields[0]))};
+		text = end;
+		if (*text != ',')
+			return n;
+	}
+}
+
+static void print_answer(const struct answer_sample *answer, const struct maker_target *targets, unsigned n)
+{
+	size_t n_bytes = 0;
+
+	for (unsigned i = 0; i < n && answer->code == ANSWER_DONE; i++)
+		n_bytes += field_row_bytes(&pipelines[targets[i].view].fields[0]);
+	printf("%u %s %u %zu %s\n", answer->code, cause_name(answer->cause), answer->n_warnings, n_bytes,
+	       answer->detail);
+	for (unsigned i = 0; i < n; i++) {
+		if (answer->code == ANSWER_DONE)
+			fwrite(targets[i].row, 1, field_row_bytes(&pipelines[targets[i].view].fields[0]), stdout);
+		free(targets[i].row);
+	}
+}
+
 static void run(const char *line)
 {
 	unsigned long long seed, epoch, position;
+	struct maker_target targets[TARGETS_MAX];
 	struct answer_sample answer;
 	struct maker_job job = {0};
-	unsigned char *bytes, *row;
-	size_t n_bytes, n_row = field_row_bytes(&pipeline.fields[0]);
-	unsigned has_large;
+	unsigned has_large, n_targets;
+	char text[64];
+	size_t n_bytes;
+	unsigned char *bytes;
 	int n = 0;
 
-	if (sscanf(line, "run %llu %llu %llu %u %n", &seed, &epoch, &position, &has_large, &n) != 4)
+	if (sscanf(line, "run %llu %llu %llu %u %63s %n", &seed, &epoch, &position, &has_large, text, &n) != 5)
 		die(line);
-	if (!maker && maker_new(&pipeline, scratch, &maker) < 0)
-		die("maker_new failed");
+	if (!maker)
+		make_maker();
 	bytes = read_whole(line + n, &n_bytes);
-	row = calloc(1, n_row);
-	if (!row)
-		die("no memory");
+	n_targets = take_targets(text, targets);
 	job.seed = seed;
 	job.epoch = epoch;
 	job.position = position;
 	job.payload = bytes;
 	job.n_payload = n_bytes;
 	job.has_large = has_large;
-	job.row = row;
+	job.first = targets[0];
+	job.more = targets + 1;
+	job.n_more = n_targets - 1;
 	maker_run(maker, &job, &answer);
-	n_row = answer.code == ANSWER_DONE ? n_row : 0;
-	printf("%u %s %u %zu %s\n", answer.code, cause_name(answer.cause), answer.n_warnings, n_row,
-	       answer.detail);
-	fwrite(row, 1, n_row, stdout);
-	free(row);
+	print_answer(&answer, targets, n_targets);
 	free(bytes);
 }
 
@@ -168,7 +249,7 @@ static void image_size(const char *path)
 	size_t n;
 	unsigned char *bytes = read_whole(path, &n);
 
-	printf("%s ", cause_name(maker_image_size(&pipeline.fields[0], bytes, n, &w, &h)));
+	printf("%s ", cause_name(maker_image_size(&pipelines[0].fields[0], bytes, n, &w, &h)));
 	printf("%u %u\n", w, h);
 	free(bytes);
 }
@@ -181,7 +262,7 @@ static void draws(const char *line)
 
 	if (sscanf(line, "draws %llu %llu %llu %u %u", &seed, &epoch, &position, &w, &h) != 5)
 		die(line);
-	maker_draws(&pipeline, 0, seed, epoch, position, w, h, text, sizeof(text));
+	maker_draws(&pipelines[0], 0, seed, epoch, position, w, h, text, sizeof(text));
 	printf("%s\n", text);
 }
 
@@ -192,7 +273,7 @@ static void set_limits(const char *line)
 
 	if (sscanf(line, "limits %llu %u %llu %llu", &pixels, &scans, &memory, &scratch_bytes) != 4)
 		die(line);
-	pipeline.limits = (struct limits){.max_pixels = pixels, .max_scans = scans, .decode_memory = memory};
+	pipelines[0].limits = (struct limits){.max_pixels = pixels, .max_scans = scans, .decode_memory = memory};
 	scratch = scratch_bytes;
 }
 
@@ -202,15 +283,15 @@ static void set_integer(const char *line)
 
 	if (sscanf(line, "integer %15s", dtype) != 1)
 		die(line);
-	pipeline.fields[0] = (struct field){.name = "label", .decode = DECODE_INTEGER,
+	pipelines[0].fields[0] = (struct field){.name = "label", .decode = DECODE_INTEGER,
 					    .dtype = (enum dtype)dtype_parse(dtype)};
-	pipeline.n_fields = 1;
+	pipelines[0].n_fields = n_views = 1;
 }
 
 static void set_value(const char *line)
 {
 	char dtype[16], key[KEY_BYTES];
-	struct field *f = &pipeline.fields[0];
+	struct field *f = &pipelines[0].fields[0];
 	unsigned kind, n_read;
 	int n = 0, more;
 
@@ -224,14 +305,14 @@ static void set_value(const char *line)
 		f->dims[f->n_dims++] = n_read;
 		n += more;
 	}
-	pipeline.n_fields = 1;
+	pipelines[0].n_fields = n_views = 1;
 }
 
 int main(void)
 {
 	char line[4096];
 
-	pipeline.limits = (struct limits){.max_pixels = 178956970, .max_scans = 100,
+	pipelines[0].limits = (struct limits){.max_pixels = 178956970, .max_scans = 100,
 					  .decode_memory = 64 << 20};
 	scratch = 4 << 20;
 	while (fgets(line, sizeof(line), stdin)) {
@@ -262,6 +343,8 @@ int main(void)
 			set_value(line);
 		else if (strncmp(line, "step ", 5) == 0)
 			add_step(line);
+		else if (strncmp(line, "view ", 5) == 0)
+			add_view(line);
 		else if (strncmp(line, "limits ", 7) == 0)
 			set_limits(line);
 		else
