@@ -86,13 +86,21 @@ static int choose_group(const char *asked, struct identity *id, struct reason *w
 	return set_group(id, why, text);
 }
 
+enum { REPLICA_LAST = 65535 };
+
 static int choose_replica(const struct rf_options *options, struct identity *id, struct reason *why)
 {
+	int r = 0;
+
 	id->has_replica = options->has_replica || launcher_text("RINGFEED_REPLICA");
-	if (!options->has_replica)
-		return launcher_number("RINGFEED_REPLICA", &id->replica, why);
 	id->replica = options->replica;
-	return 0;
+	if (!options->has_replica)
+		r = launcher_number("RINGFEED_REPLICA", &id->replica, why);
+	if (r == 0 && id->replica > REPLICA_LAST) {
+		reason_set(why, "replica %u is impossible; replicas of a rank go from 0 to %u", id->replica, REPLICA_LAST);
+		return ENVIRONMENT_E_REFUSED;
+	}
+	return r;
 }
 
 /* The caller's rank and world; how many are on this machine is the launcher's, as far as it fits. */

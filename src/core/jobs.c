@@ -126,7 +126,7 @@ static void fail(struct core *c, uint32_t job, enum core_failure failure, enum c
 
 	what.bad.failure = failure;
 	what.bad.cause = cause;
-	what.bad.feed = j->feed;
+	what.bad.feed = c->tracks[j->track].feed;
 	what.bad.error = error;
 	what.bad.sample = j->sample;
 	what.bad.position = j->position;
@@ -147,7 +147,7 @@ static void tell_ledger(struct core *c, const struct job *j, enum cause cause, c
 	struct core_action *a = action_add(c, CORE_BAD, c->tracks[j->track].first_follower);
 
 	a->bad.cause = cause;
-	a->bad.feed = j->feed;
+	a->bad.feed = c->tracks[j->track].feed;
 	a->bad.sample = j->sample;
 	a->bad.position = j->position;
 	a->bad.epoch = j->epoch;

@@ -324,7 +324,7 @@ def test_replica_and_start(path, monkeypatch):
         for wrong in ({"replica": -1}, {"replica": 1 << 32}, {"start": "later"}, {"start": 1}):
             with pytest.raises(ringfeed.BadConfig, match="is wanted"):
                 make(path, group="g", **wrong)
-    assert [(said["replica"], said["start"]) for said in feed.attaches] == [(0, 0), (3, 1), (2, 0), (0, 0)]
+    assert [(said["replica"], said["start"]) for said in feed.attaches] == [(0, 0), (4, 1), (3, 0), (1, 0)]
 
 
 def protections():

@@ -38,8 +38,8 @@ def _options(feed: str, socket: Any, rank: Optional[int], world_size: Optional[i
         raise TypeError(f"feed is the name of a feed, not {feed!r}")
     if (rank is None) != (world_size is None):
         raise _errors.BadConfig("rank and world_size go together; give both or neither")
-    if replica is not None and not 0 <= replica < 1 << 32:
-        raise _errors.BadConfig(f"replica {replica}: a number from 0 is wanted")
+    if replica is not None and not 0 <= replica < 1 << 16:
+        raise _errors.BadConfig(f"replica {replica}: a number from 0 to 65535 is wanted")
     if start not in _STARTS:
         raise _errors.BadConfig(f"start={start!r}: 'now' or 'next_epoch' is wanted")
     options = _library.Options(size=ctypes.sizeof(_library.Options), is_deferred=1)
