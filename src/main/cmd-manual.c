@@ -82,6 +82,7 @@ static void page_of_command(void)
 	static const char *const variables[][2] = {
 		{"RINGFEED_SOCKET", "The daemon's socket, for trainers, status and top."},
 		{"RINGFEED_GROUP", "The job's name: which trainers share a pass, and which share a private daemon."},
+		{"RINGFEED_REPLICA", "Which of the trainers of one rank, from 0, that get the same batches."},
 		{"RINGFEED_DAEMON__MEMORY", "And so on: overrides the key daemon.memory, as --set does before it."},
 		{"XDG_RUNTIME_DIR", "Where sockets lie, unless run by root."},
 	};
