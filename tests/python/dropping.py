@@ -8,7 +8,7 @@ class Dropping:
     """A context; its thread ends with it, however it ends, and no wait is longer than 10 s."""
 
     def __init__(self):
-        self.queue, self.is_over, self.changed = [], False, threading.Condition()
+        self.queue, self.n_left, self.is_over, self.changed = [], 0, False, threading.Condition()
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def run(self):
@@ -18,18 +18,21 @@ class Dropping:
                 if not self.queue:
                     return
                 last = self.queue.pop(0)
-                self.changed.notify_all()
             del last
+            with self.changed:
+                self.n_left -= 1
+                self.changed.notify_all()
 
     def hand(self, what):
         with self.changed:
             self.queue.append(what)
+            self.n_left += 1
             self.changed.notify_all()
 
     def wait(self, n):
         """Until at most n are left."""
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.queue) <= n, 10)
+            assert self.changed.wait_for(lambda: self.n_left <= n, 10)
 
     def __enter__(self):
         self.thread.start()
