@@ -99,6 +99,8 @@ int core_on_attach(struct core *c, uint64_t now_ns, struct core_attach *a, uint3
 	s->is_used = true;
 	s->maps_own = !c->tracks[s->track].is_shared;
 	most = c->tracks[s->track].n_slots;
+	if (c->feeds[a->feed].feed.window && c->feeds[a->feed].feed.evict_ns)
+		most /= 2; /* one that is evicted keeps what it holds: the others go on with the rest */
 	s->credit = a->credit && a->credit < most ? a->credit : most;
 	*ret_stream = stream;
 	return 0;
