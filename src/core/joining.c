@@ -131,10 +131,10 @@ static bool has_live(const struct core *c, uint32_t group)
 	return false;
 }
 
-/* The furthest of the places at which each track of the pass can still be joined. */
-static bool find_present(const struct core *c, const struct core_attach *a, struct place *ret)
+/* The furthest of the places at which the tracks of the pass can still be joined. Who comes with batches of another
+ * kind starts there, too, though what is there was not made for it: trainers that are started together begin together. */
+static bool find_present(const struct core *c, uint32_t feed, struct place *ret)
 {
-	const uint32_t rows = rows_of(&c->feeds[a->feed].feed, a);
 	bool is_found = false;
 
 	*ret = (struct place){0};
@@ -142,10 +142,9 @@ static bool find_present(const struct core *c, const struct core_attach *a, stru
 		const struct track *t = &c->tracks[i];
 		struct place at;
 
-		if (!t->is_used || c->feeds[t->feed].feed.base != c->feeds[a->feed].feed.base)
+		if (!t->is_used || c->feeds[t->feed].feed.base != c->feeds[feed].feed.base)
 			continue;
-		at = t->feed == a->feed && t->world == a->world && t->batch == rows ? track_oldest(c, t)
-										    : cursor_place(&t->open);
+		at = track_oldest(c, t);
 		if (!is_found || place_compare(at, *ret) > 0)
 			*ret = at;
 		is_found = true;
@@ -161,7 +160,7 @@ int join_start(struct core *c, struct core_attach *a, uint32_t group, struct rea
 		a->bad = 0;
 	if (!a->has_place && has_live(c, group)) {
 		at = c->groups[group].start;
-	} else if (!a->has_place && (!c->feeds[a->feed].feed.window || !find_present(c, a, &at))) {
+	} else if (!a->has_place && (!c->feeds[a->feed].feed.window || !find_present(c, a->feed, &at))) {
 		at = (struct place){0};
 	} else if (!a->has_place) {
 		if (a->local_world < a->world) {

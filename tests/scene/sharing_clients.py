@@ -28,11 +28,11 @@ def quiet(folder, epochs=1):
         return rows_of(trainer.all())
 
 
-def waiting(epochs=1, pause=0.0, **options):
+def waiting(epochs=1, pause=0.0, feed="train", **options):
     """Work: attaches, says so, and reads from SIGUSR1 on, through deaths of others, of which it says, too."""
     def work(say):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-        with ringfeed.Loader("train", **options) as loader:
+        with ringfeed.Loader(feed, **options) as loader:
             say({"pid": os.getpid(), "shared": loader.shared})
             signal.sigwait([signal.SIGUSR1])
             for _ in range(epochs):
