@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "base/pipeline.h"
+#include "base/token-text.h"
 #include "client/connection.h"
 #include "client/environment.h"
 #include "client/pin.h"
@@ -26,12 +27,13 @@
 #define SESSION_MAGIC 0x73667266u /* "rfrs" */
 #define CLOSED_MAGIC 0x63667266u
 #define BATCH_MAGIC 0x62667266u
+#define MARK 0x6d667266u
 
 enum {
 	SLOTS_MAX = 1024,
 	ROWS_MAX = 1 << 24,
 	LOANS_MAX = SLOTS_MAX + 1024, /* so a stale batch is recognised for 1,000 loans more */
-	TOKEN_BYTES = sizeof(((struct wire_BATCH *)0)->token),
+	TOKEN_BYTES = sizeof(((struct wire_ATTACH *)0)->token),
 };
 
 enum session_state {
@@ -86,6 +88,7 @@ struct feed_layout {
 struct rf_session {
 	uint32_t magic;
 	pid_t pid;
+	const uint32_t *mark; /* MARK here, 0 in a forked child; NULL: ask for the pid instead */
 	atomic_bool is_busy;
 	struct identity identity;
 	char feed[sizeof(((struct wire_ATTACH *)0)->feed)];
@@ -129,7 +132,8 @@ struct rf_session {
 		unsigned n_held; /* LOAN_LENT of this connection */
 		unsigned n_open; /* loans that are not free */
 		bool is_lent[SLOTS_MAX];
-		char token[TOKEN_BYTES];
+		struct token place; /* after the last batch that was returned */
+		char given[TOKEN_BYTES]; /* the caller's token; the place before the first ATTACHED */
 		uint64_t n_samples, n_batches, n_returned, epoch;
 		int64_t wait_ns;
 		bool is_pinned; /* every slot; else not_pinned says why */
@@ -151,6 +155,12 @@ int session_failed(struct rf_session *s, const struct wire_FAILED *m);
 int error_number(const char *name);
 void error_set(struct rf_error *e, const char *name, const char *format, va_list args);
 
+/* May this process use the session? A plain load; in a forked child it is false. */
+bool session_is_own(const struct rf_session *s);
+/* The place as text, or what the caller gave; caller holds the lock or is the busy thread. */
+void session_token_text(const struct rf_session *s, char ret_text[TOKEN_BYTES]);
+/* Sends what releases are pending and waits until something came or the socket has room again. 0, LATE or -errno. */
+int session_wait(struct rf_session *s, int64_t deadline_ns);
 /* Takes one message, sending what releases are pending. 0, CONNECTION_E_LATE, _GONE, _NONSENSE, -errno. */
 int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t deadline_ns);
 /* Drops what the session itself keeps mapped; caller holds the lock. */
