@@ -85,60 +85,59 @@ struct feed_layout {
 	struct feed_field fields[FIELDS_MAX];
 };
 
+/* What every turn touches stands together, in each half in front: a trainer's own work has emptied the caches by then. */
 struct rf_session {
 	uint32_t magic;
 	pid_t pid;
 	const uint32_t *mark; /* MARK here, 0 in a forked child; NULL: ask for the pid instead */
 	atomic_bool is_busy;
-	struct identity identity;
-	char feed[sizeof(((struct wire_ATTACH *)0)->feed)];
-	char socket[SOCKET_MAX];
-	uint32_t credit;
-	int timeout_ms, reconnect_ms;
+	bool is_seeking, is_seek_sent;
+	bool is_resizing; /* the SEEK under way changes the size of batches, not the place */
+	bool is_end_due;  /* the epoch ended while the daemon was away */
 	bool is_pin_wanted;
-	struct rf_error error;
-
+	bool was_attached; /* once: a lost daemon, not a missing one */
 	enum session_state state;
+	uint32_t serial, credit;
+	int timeout_ms, reconnect_ms;
+
+	struct {
+		pthread_mutex_t lock;
+		int fd; /* -1: no connection */
+		unsigned n_pending;
+		uint64_t connection;
+		uint64_t last_lease; /* the highest that came on it */
+		struct rf_batch *loans, *free_first, *free_last;
+		unsigned n_held; /* LOAN_LENT of this connection */
+		unsigned n_open; /* loans that are not free */
+		int64_t wait_ns;
+		uint64_t n_samples, n_batches, n_returned, epoch;
+		struct token place; /* after the last batch that was returned */
+		struct feed_layout layout;
+		bool is_lent[SLOTS_MAX];
+		struct map *maps[SLOTS_MAX];
+		uint64_t pending[SLOTS_MAX]; /* leases whose RELEASE found the socket full */
+		char given[TOKEN_BYTES]; /* the caller's token; the place before the first ATTACHED */
+		bool is_pinned; /* every slot; else not_pinned says why */
+		struct reason not_pinned;
+	} shared;
+
+	struct rf_error error;
 	int over_errno;
-	bool was_attached;	      /* once: a lost daemon, not a missing one */
 	int64_t gone_at, retry_at;    /* give up; try again */
 	int64_t answer_by;	      /* the attach under way must be through */
 	int64_t backoff_ms;
 	int gone_errno;		      /* of the last attempt to connect */
 	uint32_t daemon_pid;
 	char daemon_release[32];
+	struct identity identity;
+	char feed[sizeof(((struct wire_ATTACH *)0)->feed)];
+	char socket[SOCKET_MAX];
 	struct wire_ATTACHED attached; /* while the fields and slots come */
 	unsigned n_came;	       /* of them */
 	struct feed_layout incoming;
-
-	uint32_t serial;
-	bool is_seeking, is_seek_sent;
 	uint64_t seek_epoch;
-	bool is_resizing; /* the SEEK under way changes the size of batches, not the place */
-	uint32_t batch;	  /* rows of a batch, as rf_session_set_batch_size wants them; 0: as configured */
 	char seek_token[TOKEN_BYTES];
-	bool is_end_due; /* the epoch ended while the daemon was away */
-
-	struct {
-		pthread_mutex_t lock;
-		int fd; /* -1: no connection */
-		uint64_t connection;
-		uint64_t last_lease; /* the highest that came on it */
-		struct feed_layout layout;
-		struct map *maps[SLOTS_MAX];
-		uint64_t pending[SLOTS_MAX]; /* leases whose RELEASE found the socket full */
-		unsigned n_pending;
-		struct rf_batch *loans, *free_first, *free_last;
-		unsigned n_held; /* LOAN_LENT of this connection */
-		unsigned n_open; /* loans that are not free */
-		bool is_lent[SLOTS_MAX];
-		struct token place; /* after the last batch that was returned */
-		char given[TOKEN_BYTES]; /* the caller's token; the place before the first ATTACHED */
-		uint64_t n_samples, n_batches, n_returned, epoch;
-		int64_t wait_ns;
-		bool is_pinned; /* every slot; else not_pinned says why */
-		struct reason not_pinned;
-	} shared;
+	uint32_t batch; /* rows of a batch, as rf_session_set_batch_size wants them; 0: as configured */
 };
 
 /* Sets s->error by the exception's name and returns the errno that belongs to it. */
