@@ -23,21 +23,25 @@
 
 enum { BACKOFF_MS_MIN = 20, BACKOFF_MS_MAX = 200 };
 
+int session_wait(struct rf_session *s, int64_t deadline_ns)
+{
+	bool is_pending;
+
+	pthread_mutex_lock(&s->shared.lock);
+	leases_flush(s);
+	is_pending = s->shared.n_pending > 0;
+	pthread_mutex_unlock(&s->shared.lock);
+	return connection_wait(s->shared.fd, is_pending ? POLLIN | POLLOUT : POLLIN, deadline_ns);
+}
+
 int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t deadline_ns)
 {
 	for (;;) {
-		bool is_pending;
-		int r;
+		int r = connection_receive_now(s->shared.fd, m, ret_fd);
 
-		pthread_mutex_lock(&s->shared.lock);
-		leases_flush(s);
-		is_pending = s->shared.n_pending > 0;
-		pthread_mutex_unlock(&s->shared.lock);
-		r = connection_receive_now(s->shared.fd, m, ret_fd);
 		if (r != CONNECTION_E_NONE)
 			return r;
-		r = connection_wait(s->shared.fd, is_pending ? POLLIN | POLLOUT : POLLIN,
-				    deadline_ns);
+		r = session_wait(s, deadline_ns);
 		if (r != 0)
 			return r;
 	}
@@ -156,7 +160,7 @@ static int on_welcome(struct rf_session *s, const struct wire_WELCOME *m)
 	memcpy(s->daemon_release, m->release, sizeof(s->daemon_release));
 	memcpy(attach.feed, s->feed, sizeof(attach.feed));
 	memcpy(attach.group, s->identity.group, sizeof(attach.group));
-	memcpy(attach.token, s->shared.token, sizeof(attach.token));
+	session_token_text(s, attach.token);
 	s->state = SESSION_ATTACHING;
 	r = connection_send_now(s->shared.fd, WIRE_ATTACH, &attach);
 	return r < 0 ? session_end_errno(s, r, "sending ATTACH") : 0;
@@ -186,6 +190,9 @@ static int on_attached(struct rf_session *s, const struct wire_ATTACHED *m)
 	    !fits(m->position_at, 8, m->n_rows, m->slot_bytes) ||
 	    !fits(m->valid_at, 1, m->n_rows, m->slot_bytes))
 		return end_nonsense(s, "ATTACHED with arrays outside the slot");
+	if (strlen(m->fingerprint) != sizeof(s->shared.place.fingerprint) - 1 ||
+	    strspn(m->fingerprint, "0123456789abcdef") != strlen(m->fingerprint))
+		return end_nonsense(s, "ATTACHED with a fingerprint that is none");
 	if (m->n_samples > INT64_MAX || m->n_batches > INT64_MAX || m->epoch > INT64_MAX)
 		return end_nonsense(s, "ATTACHED with an impossible count");
 	if (m->is_shared > 1)
@@ -280,7 +287,9 @@ static int finish(struct rf_session *s)
 	s->shared.n_samples = m->n_samples;
 	s->shared.n_batches = m->n_batches + (s->is_end_due ? 0 : s->shared.n_returned);
 	s->shared.epoch = m->epoch - (s->is_end_due ? 1 : 0);
-	memcpy(s->shared.token, m->token, sizeof(m->token));
+	s->shared.place = (struct token){.seed = m->seed, .order_hash = m->order_hash, .epoch = m->epoch,
+					 .position = m->position, .bad = m->bad};
+	memcpy(s->shared.place.fingerprint, m->fingerprint, sizeof(s->shared.place.fingerprint));
 	pthread_mutex_unlock(&s->shared.lock);
 	if (r < 0)
 		return end_nonsense(s, "ATTACHED with another epoch than the token's");
@@ -374,7 +383,9 @@ static void arrive(struct rf_session *s, const struct wire_SOUGHT *m)
 		s->shared.n_returned = 0;
 	s->shared.epoch = m->epoch - (s->is_end_due ? 1 : 0);
 	s->shared.n_batches = m->n_batches + (s->is_end_due ? 0 : s->shared.n_returned);
-	memcpy(s->shared.token, m->token, sizeof(s->shared.token));
+	s->shared.place.epoch = m->epoch;
+	s->shared.place.position = m->position;
+	s->shared.place.bad = m->bad;
 	pthread_mutex_unlock(&s->shared.lock);
 	s->is_seeking = s->is_resizing = s->is_seek_sent = false;
 }

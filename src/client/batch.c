@@ -120,7 +120,9 @@ int loan_take(struct rf_session *s, const struct wire_BATCH *m, struct rf_batch 
 	s->shared.n_held++;
 	s->shared.n_open++;
 	s->shared.n_returned++;
-	memcpy(s->shared.token, m->token, sizeof(m->token));
+	s->shared.place.epoch = m->epoch_after;
+	s->shared.place.position = m->position_after;
+	s->shared.place.bad = m->bad;
 	pthread_mutex_unlock(&s->shared.lock);
 	*ret = b;
 	return 0;
@@ -131,7 +133,7 @@ static int enter(const struct rf_batch *b)
 {
 	if (!b || b->magic != BATCH_MAGIC)
 		return -EINVAL;
-	if (b->session->pid != getpid())
+	if (!session_is_own(b->session))
 		return -EOWNERDEAD;
 	pthread_mutex_lock(&b->session->shared.lock);
 	return 0;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -24,12 +25,33 @@ static const struct rf_error forked_error = {
 	"Forked", "the session was opened before a fork; open one of its own in the child"};
 static const struct rf_error none_error = {"BadConfig", "there is no session"};
 
-/* May this process use the session? */
+/* A page that a fork leaves empty in the child tells it without a system call. Before Linux 4.14, and where the kernel is
+ * an imitation that takes any advice, there is none. */
+static const uint32_t *make_mark(void)
+{
+	uint32_t *page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return NULL;
+	if (madvise(page, sizeof(*page), -1) == 0 || madvise(page, sizeof(*page), MADV_WIPEONFORK) < 0) {
+		munmap(page, sizeof(*page));
+		return NULL;
+	}
+	*page = MARK;
+	return page;
+}
+
+bool session_is_own(const struct rf_session *s)
+{
+	return s->mark ? *s->mark == MARK : s->pid == getpid();
+}
+
+/* May this process use the session, and is it open? */
 static int check(const struct rf_session *s)
 {
 	if (!s || (s->magic != SESSION_MAGIC && s->magic != CLOSED_MAGIC))
 		return -EINVAL;
-	if (s->pid != getpid())
+	if (!session_is_own(s))
 		return -EOWNERDEAD;
 	return s->magic == CLOSED_MAGIC ? -EBADF : 0;
 }
@@ -62,6 +84,8 @@ void session_free(struct rf_session *s)
 {
 	pthread_mutex_destroy(&s->shared.lock);
 	free(s->shared.loans);
+	if (s->mark)
+		munmap((void *)s->mark, sizeof(*s->mark));
 	s->magic = 0;
 	free(s);
 }
@@ -104,7 +128,7 @@ static int read_options(struct rf_session *s, const struct rf_options *o, struct
 	s->is_pin_wanted = o->pin != 0;
 	r = copy_text(s->feed, sizeof(s->feed), o->feed, "feed's name", why);
 	if (r == 0)
-		r = copy_text(s->shared.token, sizeof(s->shared.token), o->token, "token", why);
+		r = copy_text(s->shared.given, sizeof(s->shared.given), o->token, "token", why);
 	if (r == 0)
 		r = environment_socket(o->socket, s->socket, why);
 	if (r == 0)
@@ -143,6 +167,7 @@ int rf_session_open(const struct rf_options *options, struct rf_session **ret_se
 	pthread_mutex_init(&s->shared.lock, NULL);
 	s->magic = SESSION_MAGIC;
 	s->pid = getpid();
+	s->mark = make_mark();
 	s->shared.fd = -1;
 	if (read_options(s, &o, &why) != 0) {
 		memcpy(e.text, why.text, sizeof(e.text));
@@ -167,14 +192,16 @@ int rf_session_open(const struct rf_options *options, struct rf_session **ret_se
 }
 
 /* The pass of the epoch is through: the next one is what follows. */
-static int end_epoch(struct rf_session *s, uint64_t n_batches, const char *token)
+static int end_epoch(struct rf_session *s, uint64_t n_batches)
 {
 	pthread_mutex_lock(&s->shared.lock);
 	s->shared.epoch++;
 	s->shared.n_returned = 0;
 	s->shared.n_batches = n_batches;
-	if (token)
-		memcpy(s->shared.token, token, sizeof(s->shared.token));
+	if (!s->is_end_due) {
+		s->shared.place.epoch = s->shared.epoch;
+		s->shared.place.position = s->shared.place.bad = 0;
+	}
 	pthread_mutex_unlock(&s->shared.lock);
 	s->is_end_due = false;
 	return -ENODATA;
@@ -211,7 +238,7 @@ static int on_message(struct rf_session *s, const union message *m, int fd, stru
 		return loan_take(s, &m->batch, ret);
 	if (m->head.type == WIRE_EPOCH_END && m->epoch_end.serial == s->serial &&
 	    m->epoch_end.epoch == s->shared.epoch && m->epoch_end.n_batches <= INT64_MAX)
-		return end_epoch(s, m->epoch_end.n_batches, m->epoch_end.token);
+		return end_epoch(s, m->epoch_end.n_batches);
 	if (m->head.type == WIRE_FAILED)
 		return session_failed(s, &m->failed);
 	if (m->head.type == WIRE_PEER_GONE)
@@ -240,6 +267,7 @@ static int next_batch(struct rf_session *s, int64_t deadline_ns, struct rf_batch
 		struct rf_batch *b = NULL;
 		union message m;
 		unsigned n_held;
+		bool is_there;
 		int fd, r;
 
 		r = session_attend(s, deadline_ns);
@@ -248,14 +276,17 @@ static int next_batch(struct rf_session *s, int64_t deadline_ns, struct rf_batch
 		if (s->n_gone > 0)
 			return tell_gone(s);
 		if (s->is_end_due)
-			return end_epoch(s, s->shared.n_batches, NULL);
+			return end_epoch(s, s->shared.n_batches);
 		r = connection_receive_now(s->shared.fd, &m, &fd);
-		n_held = r == CONNECTION_E_NONE ? n_full(s) : 0;
+		is_there = r != CONNECTION_E_NONE;
+		n_held = is_there ? 0 : n_full(s);
 		if (n_held > 0)
 			return session_refuse(s, "TooManyHeld",
 					      "all %u batches that may be lent are held; release one first",
 					      n_held);
 		if (r == CONNECTION_E_NONE)
+			r = session_wait(s, deadline_ns);
+		if (r == 0 && !is_there)
 			r = session_receive(s, &m, &fd, deadline_ns);
 		if (r == 0)
 			r = on_message(s, &m, fd, &b);
@@ -291,7 +322,7 @@ int rf_session_next(struct rf_session *s, int timeout_ms, struct rf_batch **ret_
 	if (r < 0)
 		return r;
 	began = clock_now_ns();
-	r = next_batch(s, deadline_of(s, timeout_ms), ret_batch);
+	r = next_batch(s, began + (int64_t)(timeout_ms < 0 ? s->timeout_ms : timeout_ms) * 1000000, ret_batch);
 	pthread_mutex_lock(&s->shared.lock);
 	s->shared.wait_ns += clock_now_ns() - began;
 	pthread_mutex_unlock(&s->shared.lock);
@@ -353,7 +384,7 @@ int rf_session_set_batch_size(struct rf_session *s, uint32_t size, int timeout_m
 	is_here = !s->is_seeking || s->is_resizing;
 	s->is_seek_sent = s->is_seek_sent && s->batch == size;
 	s->batch = size;
-	memcpy(token, s->shared.token, sizeof(token));
+	session_token_text(s, token);
 	if (!s->is_seeking)
 		seek_begin(s, 0, token);
 	s->is_resizing = is_here;
@@ -395,8 +426,17 @@ int rf_session_reconnect(struct rf_session *s, int timeout_ms)
 	return leave(s, session_attend(s, deadline));
 }
 
+void session_token_text(const struct rf_session *s, char ret_text[TOKEN_BYTES])
+{
+	if (s->shared.layout.n_slots == 0)
+		memcpy(ret_text, s->shared.given, sizeof(s->shared.given));
+	else
+		token_format(&s->shared.place, ret_text);
+}
+
 int rf_session_token(const struct rf_session *s, char *text, size_t n_text)
 {
+	char whole[TOKEN_BYTES];
 	pthread_mutex_t *lock;
 	int r = check(s);
 	size_t n;
@@ -407,14 +447,15 @@ int rf_session_token(const struct rf_session *s, char *text, size_t n_text)
 		return r;
 	lock = &((struct rf_session *)s)->shared.lock;
 	pthread_mutex_lock(lock);
-	n = strlen(s->shared.token);
+	session_token_text(s, whole);
+	pthread_mutex_unlock(lock);
+	n = strlen(whole);
 	if (n == 0)
 		r = -ENODATA;
 	else if (n >= n_text)
 		r = -ENOSPC;
 	else
-		memcpy(text, s->shared.token, n + 1);
-	pthread_mutex_unlock(lock);
+		memcpy(text, whole, n + 1);
 	return r < 0 ? r : (int)n;
 }
 

@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "base/pipeline.h"
+#include "base/token-text.h"
 #include "client/connection.h"
 #include "client/environment.h"
 #include "client/pin.h"
@@ -26,13 +27,14 @@
 #define SESSION_MAGIC 0x73667266u /* "rfrs" */
 #define CLOSED_MAGIC 0x63667266u
 #define BATCH_MAGIC 0x62667266u
+#define MARK 0x6d667266u
 
 enum {
 	SLOTS_MAX = 1024,
 	ROWS_MAX = 1 << 24,
 	PEERS_MAX = 128, /* deaths to be told of at once; a daemon has no more sessions */
 	LOANS_MAX = SLOTS_MAX + 1024, /* so a stale batch is recognised for 1,000 loans more */
-	TOKEN_BYTES = sizeof(((struct wire_BATCH *)0)->token),
+	TOKEN_BYTES = sizeof(((struct wire_ATTACH *)0)->token),
 };
 
 enum session_state {
@@ -85,63 +87,64 @@ struct feed_layout {
 	struct feed_field fields[FIELDS_MAX];
 };
 
+/* What every turn touches stands together, in each half in front: a trainer's own work has emptied the caches by then. */
 struct rf_session {
 	uint32_t magic;
 	pid_t pid;
+	const uint32_t *mark; /* MARK here, 0 in a forked child; NULL: ask for the pid instead */
 	atomic_bool is_busy;
-	struct identity identity;
-	char feed[sizeof(((struct wire_ATTACH *)0)->feed)];
-	char socket[SOCKET_MAX];
-	uint32_t credit;
-	int timeout_ms, reconnect_ms;
+	bool is_seeking, is_seek_sent;
+	bool is_resizing; /* the SEEK under way changes the size of batches, not the place */
+	bool is_end_due;  /* the epoch ended while the daemon was away */
 	bool is_pin_wanted;
-	enum rf_start start;
-	struct rf_error error;
-	struct rf_peer gone[PEERS_MAX]; /* of whom the caller is to be told, in order */
-	unsigned n_gone;
-	struct rf_peer told; /* the last one */
-	bool has_told;
-
+	bool was_attached; /* once: a lost daemon, not a missing one */
 	enum session_state state;
+	uint32_t serial, credit;
+	unsigned n_gone;
+	int timeout_ms, reconnect_ms;
+
+	struct {
+		pthread_mutex_t lock;
+		int fd; /* -1: no connection */
+		unsigned n_pending;
+		uint64_t connection;
+		uint64_t last_lease; /* the highest that came on it */
+		struct rf_batch *loans, *free_first, *free_last;
+		unsigned n_held; /* LOAN_LENT of this connection */
+		unsigned n_open; /* loans that are not free */
+		int64_t wait_ns;
+		uint64_t n_samples, n_batches, n_returned, epoch;
+		struct token place; /* after the last batch that was returned */
+		struct feed_layout layout;
+		bool is_lent[SLOTS_MAX];
+		struct map *maps[SLOTS_MAX];
+		uint64_t pending[SLOTS_MAX]; /* leases whose RELEASE found the socket full */
+		char given[TOKEN_BYTES]; /* the caller's token; the place before the first ATTACHED */
+		bool is_pinned; /* every slot; else not_pinned says why */
+		struct reason not_pinned;
+	} shared;
+
+	struct rf_error error;
 	int over_errno;
-	bool was_attached;	      /* once: a lost daemon, not a missing one */
 	int64_t gone_at, retry_at;    /* give up; try again */
 	int64_t answer_by;	      /* the attach under way must be through */
 	int64_t backoff_ms;
 	int gone_errno;		      /* of the last attempt to connect */
 	uint32_t daemon_pid;
 	char daemon_release[32];
+	struct identity identity;
+	char feed[sizeof(((struct wire_ATTACH *)0)->feed)];
+	char socket[SOCKET_MAX];
 	struct wire_ATTACHED attached; /* while the fields and slots come */
 	unsigned n_came;	       /* of them */
 	struct feed_layout incoming;
-
-	uint32_t serial;
-	bool is_seeking, is_seek_sent;
+	enum rf_start start;
+	struct rf_peer gone[PEERS_MAX]; /* n_gone of whom the caller is to be told, in order */
+	struct rf_peer told;		/* the last one */
+	bool has_told;
 	uint64_t seek_epoch;
-	bool is_resizing; /* the SEEK under way changes the size of batches, not the place */
-	uint32_t batch;	  /* rows of a batch, as rf_session_set_batch_size wants them; 0: as configured */
 	char seek_token[TOKEN_BYTES];
-	bool is_end_due; /* the epoch ended while the daemon was away */
-
-	struct {
-		pthread_mutex_t lock;
-		int fd; /* -1: no connection */
-		uint64_t connection;
-		uint64_t last_lease; /* the highest that came on it */
-		struct feed_layout layout;
-		struct map *maps[SLOTS_MAX];
-		uint64_t pending[SLOTS_MAX]; /* leases whose RELEASE found the socket full */
-		unsigned n_pending;
-		struct rf_batch *loans, *free_first, *free_last;
-		unsigned n_held; /* LOAN_LENT of this connection */
-		unsigned n_open; /* loans that are not free */
-		bool is_lent[SLOTS_MAX];
-		char token[TOKEN_BYTES];
-		uint64_t n_samples, n_batches, n_returned, epoch;
-		int64_t wait_ns;
-		bool is_pinned; /* every slot; else not_pinned says why */
-		struct reason not_pinned;
-	} shared;
+	uint32_t batch; /* rows of a batch, as rf_session_set_batch_size wants them; 0: as configured */
 };
 
 /* Sets s->error by the exception's name and returns the errno that belongs to it. */
@@ -160,6 +163,12 @@ int session_note_gone(struct rf_session *s, const struct wire_PEER_GONE *m);
 int error_number(const char *name);
 void error_set(struct rf_error *e, const char *name, const char *format, va_list args);
 
+/* May this process use the session? A plain load; in a forked child it is false. */
+bool session_is_own(const struct rf_session *s);
+/* The place as text, or what the caller gave; caller holds the lock or is the busy thread. */
+void session_token_text(const struct rf_session *s, char ret_text[TOKEN_BYTES]);
+/* Sends what releases are pending and waits until something came or the socket has room again. 0, LATE or -errno. */
+int session_wait(struct rf_session *s, int64_t deadline_ns);
 /* Takes one message, sending what releases are pending. 0, CONNECTION_E_LATE, _GONE, _NONSENSE, -errno. */
 int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t deadline_ns);
 /* Drops what the session itself keeps mapped; caller holds the lock. */

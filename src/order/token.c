@@ -16,8 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NUMBER_MAX = 23 }; /* 20 digits, two quotes, the closing zero */
-
 static const char *const keys[] = {"version",  "fingerprint", "seed", "epoch",
 				   "position", "order",	      "bad",  "check"};
 enum { N_KEYS = sizeof(keys) / sizeof(keys[0]) };
@@ -58,39 +56,6 @@ uint64_t token_order_hash(const struct order_spec *spec)
 
 	order_text(spec, text);
 	return hash_text(text);
-}
-
-static uint64_t check_of(const struct token *t)
-{
-	char text[TOKEN_MAX];
-
-	snprintf(text, sizeof(text),
-		 "%d\n%s\n%" PRIu64 "\n%" PRIu64 "\n%" PRIu64 "\n%016" PRIx64 "\n%" PRIu64,
-		 TOKEN_VERSION, t->fingerprint, t->seed, t->epoch, t->position, t->order_hash,
-		 t->bad);
-	return hash_text(text);
-}
-
-/* JSON readers keep integers below 2^63 at best; what is larger is written as a string. */
-static const char *number_text(uint64_t n, char text[NUMBER_MAX])
-{
-	const char *quote = n > INT64_MAX ? "\"" : "";
-
-	snprintf(text, NUMBER_MAX, "%s%" PRIu64 "%s", quote, n, quote);
-	return text;
-}
-
-void token_format(const struct token *t, char ret_text[TOKEN_MAX])
-{
-	char epoch[NUMBER_MAX], position[NUMBER_MAX], bad[NUMBER_MAX];
-
-	snprintf(ret_text, TOKEN_MAX,
-		 "{\"version\":%d,\"fingerprint\":\"%s\",\"seed\":\"%" PRIu64
-		 "\",\"epoch\":%s,\"position\":%s,\"order\":\"%016" PRIx64
-		 "\",\"bad\":%s,\"check\":\"%016" PRIx64 "\"}",
-		 TOKEN_VERSION, t->fingerprint, t->seed, number_text(t->epoch, epoch),
-		 number_text(t->position, position), t->order_hash, number_text(t->bad, bad),
-		 check_of(t));
 }
 
 /* Digits without a sign or a leading zero, at most 2^64 - 1. */
@@ -221,7 +186,7 @@ static int read_values(const json_t *object, struct token *ret, struct reason *w
 			   wanted ? wanted : "a whole number of 0 or more");
 		return TOKEN_E_MALFORMED;
 	}
-	if (check != check_of(&t)) {
+	if (check != token_check(&t)) {
 		reason_set(why,
 			   "the token's check is wrong: it was edited or damaged after ringfeed "
 			   "wrote it; resume from a token as it was saved");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * The token: where a run is, as JSON of at most 512 bytes (proto/order.md, "Token").
+ * The token: where a run is, as JSON of at most 512 bytes (proto/order.md, "Token"); base/token-text.h writes it.
  *
  * Threads: any; no state.
  */
@@ -9,11 +9,10 @@
 #define ORDER_TOKEN_H
 
 #include "base/reason.h"
+#include "base/token-text.h"
 #include "order/order.h"
 
 #include <stdint.h>
-
-enum { TOKEN_MAX = 513, TOKEN_VERSION = 1 };
 
 enum {
 	TOKEN_E_MALFORMED = 1, /* not a token: not JSON, a key missing or of the wrong type, check is wrong */
@@ -23,17 +22,8 @@ enum {
 	TOKEN_E_POSITION,      /* past the end of its epoch */
 };
 
-struct token {
-	char fingerprint[33]; /* 32 hex digits */
-	uint64_t seed, epoch, position;
-	uint64_t order_hash; /* token_order_hash() of the spec */
-	uint64_t bad;
-};
-
 /* XXH64 of "shuffle window parts", in a mix of "shuffle window parts until m_0 m_1 ...". */
 uint64_t token_order_hash(const struct order_spec *spec);
-/* Writes the JSON with its check. */
-void token_format(const struct token *t, char ret_text[TOKEN_MAX]);
 /* 0 or TOKEN_E_MALFORMED, TOKEN_E_VERSION with the reason. */
 int token_parse(const char *text, struct token *ret, struct reason *why);
 /* May this token be resumed on that dataset and order? 0 or TOKEN_E_DATASET, _ORDER, _POSITION. */

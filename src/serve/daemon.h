@@ -202,9 +202,6 @@ void session_lend(struct daemon *d, const struct core_action *a);
 void session_epoch_end(struct daemon *d, const struct core_action *a);
 void session_peer_gone(struct daemon *d, const struct core_action *a);
 void session_fail(struct daemon *d, const struct core_action *a);
-/* The feed's token at that place, as text. */
-void session_token(const struct served_feed *f, uint64_t epoch, uint64_t position, uint64_t bad, char *ret,
-		   size_t n_ret);
 
 /* session-look.c: answers who asks for the status, or for the trace from that cursor on. */
 void session_send_status(struct daemon *d, struct session *s);

@@ -14,19 +14,6 @@ static struct session *session_of(struct daemon *d, uint32_t stream)
 	return &d->sessions[d->stream_session[stream]];
 }
 
-void session_token(const struct served_feed *f, uint64_t epoch, uint64_t position, uint64_t bad, char *ret,
-		   size_t n_ret)
-{
-	struct token t = f->token;
-	char text[TOKEN_MAX];
-
-	t.epoch = epoch;
-	t.position = position;
-	t.bad = bad;
-	token_format(&t, text);
-	snprintf(ret, n_ret, "%s", text);
-}
-
 /* The client knows its slots by their place in the list that it got at attach. */
 static uint32_t own_number(const struct daemon *d, uint32_t stream, uint32_t slot)
 {
@@ -55,17 +42,16 @@ void session_lend(struct daemon *d, const struct core_action *a)
 	struct wire_BATCH m = {
 		.head = {WIRE_BATCH, sizeof(m)}, .slot = own_number(d, a->stream, a->lend.slot), .n_rows = a->lend.n_rows,
 		.serial = a->lend.serial, .lease = a->lend.lease, .epoch = a->lend.epoch,
-		.step = a->lend.step, .read_ns = a->lend.waits_ns[CORE_WAIT_READ],
+		.step = a->lend.step, .epoch_after = a->lend.epoch_after,
+		.position_after = a->lend.position_after, .bad = a->lend.bad, .read_ns = a->lend.waits_ns[CORE_WAIT_READ],
 		.decode_ns = a->lend.waits_ns[CORE_WAIT_DECODE],
 		.slots_ns = a->lend.waits_ns[CORE_WAIT_SLOTS],
 		.trainer_ns = a->lend.waits_ns[CORE_WAIT_TRAINER],
 	};
 
-	session_token(&d->feeds[s->feed], a->lend.epoch_after, a->lend.position_after, a->lend.bad, m.token,
-		 sizeof(m.token));
+	session_send(d, s, &m, sizeof(m), -1);
 	s->n_batches++;
 	note(d, a);
-	session_send(d, s, &m, sizeof(m), -1);
 }
 
 void session_epoch_end(struct daemon *d, const struct core_action *a)
@@ -76,7 +62,6 @@ void session_epoch_end(struct daemon *d, const struct core_action *a)
 
 	log_debug("sessions", "pid %d has epoch %llu of feed %s behind it", s->pid, (unsigned long long)a->lend.epoch,
 		  d->feeds[s->feed].config->name);
-	session_token(&d->feeds[s->feed], a->lend.epoch_after, 0, 0, m.token, sizeof(m.token));
 	session_send(d, s, &m, sizeof(m), -1);
 }
 

@@ -229,13 +229,14 @@ static void attached(struct daemon *d, struct session *s, const struct served_fe
 		.slot_bytes = f->layout.n_bytes, .index_at = f->layout.index_at,
 		.position_at = f->layout.position_at, .valid_at = f->layout.valid_at,
 		.n_samples = f->dataset->samples.n_samples, .n_batches = pass_length(d, s->stream),
-		.epoch = at->epoch, .position = at->position,
+		.epoch = at->epoch, .position = at->position, .bad = at->bad,
+		.seed = f->token.seed, .order_hash = f->token.order_hash,
 	};
 
 	core_view_stream(d->core, s->stream, &v);
 	/* Others may come to a shared pass, and to a rank that has replicas: nobody writes there from the beginning. */
 	m.is_shared = v.is_shared || replica > 0 || f->config->share_window > 0;
-	session_token(f, at->epoch, at->position, at->bad, m.token, sizeof(m.token));
+	memcpy(m.fingerprint, f->token.fingerprint, sizeof(f->token.fingerprint));
 	session_send(d, s, &m, sizeof(m), -1);
 	send_shape(d, s, f);
 }
@@ -388,8 +389,8 @@ static void take_seek(struct daemon *d, struct session *s, const struct wire_SEE
 	}
 	reply.epoch = at.epoch;
 	reply.position = at.position;
+	reply.bad = at.bad;
 	reply.n_batches = pass_length(d, s->stream);
-	session_token(f, at.epoch, at.position, at.bad, reply.token, sizeof(reply.token));
 	session_send(d, s, &reply, sizeof(reply), -1);
 	daemon_act(d);
 }

@@ -6,6 +6,7 @@ It is for what a real daemon never does: wrong sizes, garbage, dying in the midd
 packed from the table proto/messages.def, in Python, so that a mistake in wire.h does not hide itself.
 """
 import fcntl
+import json
 import os
 import pathlib
 import re
@@ -13,9 +14,12 @@ import socket
 import struct
 import threading
 
+import order_twin
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 F_ADD_SEALS, F_SEAL_SHRINK, F_SEAL_GROW = 1033, 2, 4
 MAGIC, VERSION = 0x64656672, 3
+FINGERPRINT, SEED, ORDER_HASH = "0123456789abcdef" * 2, (1 << 63) + 5, 0x0123456789abcde
 DTYPES = {"uint8": 0, "int64": 1, "float16": 2, "bfloat16": 3, "float32": 4}
 
 
@@ -53,6 +57,19 @@ def unpack(packet):
     values = struct.unpack_from("<" + "".join(code for _, code in columns), packet, 8)
     return name, {column: value.split(b"\0")[0] if isinstance(value, bytes) else value
                   for (column, _), value in zip(columns, values)}
+
+
+def token(epoch, position, bad=0):
+    """What the client has to make of ATTACHED and a place, by the twin."""
+    return order_twin.token_make(FINGERPRINT, SEED, epoch, position, f"{ORDER_HASH:016x}", bad)
+
+
+def place(text, default=(0, 0)):
+    """(epoch, position) of a token that a client sent; an empty one: the default."""
+    if not text:
+        return default
+    values = json.loads(text)
+    return values["epoch"], values["position"]
 
 
 class HungUp(Exception):
@@ -105,7 +122,7 @@ class Feed:
     """n_samples int64 labels and a field of each other kind, in batches of n_rows for one rank, `last: drop`.
 
     Sample s of epoch e is position s; every byte of a batch follows from both, so that a swapped or stale slot
-    is seen at once. Tokens are "epoch position".
+    is seen at once. After position p its tokens count p // 8 bad samples.
     """
 
     FIELDS = [("image", "float16", (3, 2, 2)), ("label", "int64", ()), ("mask", "uint8", (5,)),
@@ -138,7 +155,8 @@ class Feed:
             slot_bytes=self.slot_bytes, index_at=self.index_at, position_at=self.position_at,
             valid_at=self.valid_at, n_samples=self.n_samples,
             n_batches=(self.n_samples - position) // self.n_rows, epoch=epoch, position=position,
-            is_shared=self.is_shared, token=b"%d %d" % (epoch, position))
+            is_shared=self.is_shared, bad=position // 8, fingerprint=FINGERPRINT.encode(), seed=SEED,
+            order_hash=ORDER_HASH)
         values.update(other)
         return values
 
@@ -172,7 +190,7 @@ class Feed:
         peer.welcome()
         _, said = peer.receive("ATTACH")
         self.attaches.append(said)
-        epoch, position = map(int, said["token"].split()) if said["token"] else (0, 0)
+        epoch, position = place(said["token"])
         peer.send("ATTACHED", **self.attached(epoch, position))
         for i in range(len(self.FIELDS)):
             peer.send("FIELD", **self.field(i))
@@ -189,8 +207,7 @@ class Feed:
         while n_batches is None or self.n_sent < n_batches:
             while position + self.n_rows > self.n_samples:
                 epoch, position = epoch + 1, 0
-                peer.send("EPOCH_END", serial=serial, epoch=epoch - 1, token=b"%d 0" % epoch,
-                          n_batches=self.n_samples // self.n_rows)
+                peer.send("EPOCH_END", serial=serial, epoch=epoch - 1, n_batches=self.n_samples // self.n_rows)
             if len(lent) < credit and free:
                 slot, lease = free.pop(0), lease + 1
                 if delay:
@@ -202,7 +219,7 @@ class Feed:
                 lent[lease] = slot
                 peer.send("BATCH", slot=slot, n_rows=self.n_rows, serial=serial, lease=lease, epoch=epoch,
                           step=step, read_ns=1, decode_ns=2, slots_ns=3, trainer_ns=4,
-                          token=b"%d %d" % after)
+                          epoch_after=after[0], position_after=after[1], bad=after[1] // 8)
                 self.n_sent += 1
                 for rank, replica in self.deaths.get(self.n_sent, ()):
                     peer.send("PEER_GONE", rank=rank, replica=replica + 1)
@@ -215,12 +232,11 @@ class Feed:
                 self.n_released += 1
             elif name == "SEEK":
                 serial = said["serial"]
-                epoch, position = (map(int, said["token"].split()) if said["token"] else (said["epoch"], 0))
+                epoch, position = place(said["token"], (said["epoch"], 0))
                 for rank, replica in self.deaths.get("seek", ()):
                     peer.send("PEER_GONE", rank=rank, replica=replica + 1)
-                peer.send("SOUGHT", serial=serial, epoch=epoch, position=position,
-                          n_batches=(self.n_samples - position) // self.n_rows,
-                          token=b"%d %d" % (epoch, position))
+                peer.send("SOUGHT", serial=serial, epoch=epoch, position=position, bad=position // 8,
+                          n_batches=(self.n_samples - position) // self.n_rows)
             else:
                 return
 

@@ -16,7 +16,7 @@ import pytest
 import ringfeed
 from client_rules import leaks, path  # noqa: F401 - fixtures
 from ringfeed import _ahead
-from scripted_daemon import Daemon, Feed
+from scripted_daemon import Daemon, Feed, token
 
 
 class Event:
@@ -151,14 +151,14 @@ def test_state_counts_what_was_returned(path):
     with Daemon(path, feed.serve):
         with make(path, device) as loader:
             wait_for(lambda: feed.n_sent == 6)
-            assert loader.state_dict()["token"] == "0 0"
+            assert loader.state_dict()["token"] == token(0, 0)
             for step, moved in enumerate(loader):
                 after = loader.state_dict()
-                assert after == {"version": 1, "token": f"0 {4 * step + 4}" if step < 9 else "1 0"}
+                assert after == {"version": 1, "token": token(0, 4 * step + 4, (step + 1) // 2) if step < 9 else token(1, 0)}
                 assert loader.epoch == 0 and len(loader) == 10
                 if step == 3:
                     kept = after
-            assert loader.state_dict()["token"] == "1 0" and loader.epoch == 1
+            assert loader.state_dict()["token"] == token(1, 0) and loader.epoch == 1
             loader.load_state_dict(kept)
             assert len(loader) == 6 and [moved.step for moved in loader] == list(range(4, 10))
         with make(path, Device(), state=kept) as loader:
@@ -231,7 +231,7 @@ def test_copy_that_cannot_start(path):
                 steps.append(next(it).step)
             except MemoryError:
                 n_raised += 1
-                assert loader.state_dict()["token"] == f"0 {4 * (len(steps) + 1)}"
+                assert loader.state_dict()["token"] == token(0, 4 * (len(steps) + 1), (len(steps) + 1) // 2)
         assert steps == list(range(1, 10)) and n_raised >= 1 and not device.refuse
         assert next(it, None) is None
 
@@ -244,7 +244,7 @@ def test_failure_of_the_daemon(path):
         fds, _, _ = feed.attach(peer)
         for k in range(3):
             feed.write(fds[k], 0, 4 * k)
-            peer.send("BATCH", slot=k, n_rows=4, serial=7, lease=k, step=k, token=b"0 %d" % (4 * k + 4))
+            peer.send("BATCH", slot=k, n_rows=4, serial=7, lease=k, step=k, position_after=4 * k + 4)
         peer.send("FAILED", error=-74, name=b"TooManyBadSamples", text=b"7 of 20")
         while True:
             peer.receive()
@@ -255,7 +255,7 @@ def test_failure_of_the_daemon(path):
         for _ in range(2):
             with pytest.raises(ringfeed.TooManyBadSamples, match="7 of 20"):
                 next(it)
-        assert loader.state_dict()["token"] == "0 12"
+        assert loader.state_dict()["token"] == token(0, 12)
 
 
 def test_p09_lost_daemon(path):

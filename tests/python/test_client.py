@@ -17,7 +17,7 @@ import ringfeed
 from client_rules import check_batch, hold, leaks, make, path  # noqa: F401 - fixtures
 from dropping import Dropping
 from ringfeed import _library
-from scripted_daemon import Daemon, Feed
+from scripted_daemon import Daemon, Feed, place, token
 
 
 def test_epochs(path):
@@ -91,7 +91,7 @@ def test_state(path):
                 for batch, _ in zip(loader, range(k)):
                     assert batch.step == batch.position[0] // 4
                     state = loader.state_dict()
-                assert state == {"version": 1, "token": "0 %d" % (4 * k) if k < 5 else "1 0"}
+                assert state == {"version": 1, "token": token(0, 4 * k, k // 2) if k < 5 else token(1, 0)}
                 del batch
             for how in ("open", "load"):
                 with make(path, state=state if how == "open" else None) as loader:
@@ -102,7 +102,7 @@ def test_state(path):
                     for n, batch in enumerate(loader):
                         check_batch(feed, batch, int(k == 5), 4 * (n + k % 5))
                     del batch
-    for bad in ({}, None, {"version": 1}, {"version": 2, "token": "0 0"}, {"version": 1, "token": ""},
+    for bad in ({}, None, {"version": 1}, {"version": 2, "token": token(0, 0)}, {"version": 1, "token": ""},
                 {"version": 1, "token": "x" * 520}):
         with pytest.raises(ringfeed.TokenError):
             ringfeed.Loader("train", socket=path, state=bad or {}, reconnect=0)
@@ -228,7 +228,7 @@ def test_two_threads(path):
             except ringfeed.Timeout:
                 pass
         assert busy == 1
-        assert loader.state_dict()["token"] == "0 0"
+        assert loader.state_dict()["token"] == token(0, 0)
         thread.join(10)
         assert found
 
@@ -256,7 +256,7 @@ def test_p04_fork(path):
         if pid == 0:
             calls = [lambda: next(it), loader.state_dict, lambda: loader.set_epoch(1), lambda: len(loader),
                      loader.close, lambda: batch["label"], batch.release, lambda: batch.index,
-                     lambda: loader.load_state_dict({"version": 1, "token": "0 0"})]
+                     lambda: loader.load_state_dict({"version": 1, "token": token(0, 0)})]
             n = 0
             for call in calls:
                 try:
@@ -437,7 +437,7 @@ def test_p09_reconnect(path):
             assert [label[0] for label in kept] == [1000 * epoch + 4 * k for k in range(10)]
         del batch, kept
     assert len(feed.attaches) >= 20
-    assert feed.attaches[3]["token"] == b"0 12"
+    assert place(feed.attaches[3]["token"]) == (0, 12)
 
 
 def test_p09_gone_for_good(path):
@@ -455,7 +455,7 @@ def test_p09_gone_for_good(path):
             next(it)
         check_batch(feed, kept[0], 0, 0)
         check_batch(feed, kept[1], 0, 4)
-        assert loader.state_dict()["token"] == "0 8"
+        assert loader.state_dict()["token"] == token(0, 8, 1)
 
 
 def test_group_of_a_launcher(path, monkeypatch):

@@ -11,13 +11,13 @@ import pytest
 
 import ringfeed
 from client_rules import hold, leaks, make, path  # noqa: F401 - fixtures
-from scripted_daemon import Daemon, Feed, HungUp, pack
+from scripted_daemon import VERSION, Daemon, Feed, HungUp, pack
 
 
 def test_p07_versions(path):
     def newer(peer):
         peer.receive("HELLO")
-        peer.send("WELCOME", version=9, pid=1, release=b"9.9.9")
+        peer.send("WELCOME", version=VERSION + 1, pid=1, release=b"9.9.9")
         hold(peer)
 
     def refuses(peer):
@@ -173,7 +173,8 @@ WRONG_ATTACHED = [
     dict(n_fields=0), dict(n_fields=17), dict(n_fields=0xffffffff), dict(n_slots=0), dict(n_slots=1025),
     dict(n_rows=0), dict(n_rows=0xffffffff), dict(slot_bytes=0), dict(index_at=BIG), dict(position_at=3),
     dict(valid_at=1 << 40), dict(n_samples=1 << 63), dict(n_batches=1 << 63), dict(epoch=1 << 63),
-    dict(token=b"x" * 520), dict(n_rows=5000)]
+    dict(fingerprint=b"0" * 40), dict(fingerprint=b"0" * 33), dict(fingerprint=b"0" * 31), dict(fingerprint=b"G" * 32),
+    dict(n_rows=5000)]
 WRONG_FIELD = [
     dict(n_dims=5), dict(n_dims=0xffffffff), dict(row_bytes=9), dict(at=BIG), dict(at=1 << 40), dict(at=1),
     dict(name=b""), dict(name=b"image"), dict(name=b"n" * 64), dict(n_dims=1, dim0=0),
@@ -241,7 +242,7 @@ def test_no_descriptors_left(path):
 
 
 WRONG_BATCH = [
-    dict(slot=3), dict(slot=0xffffffff), dict(n_rows=5), dict(serial=8), dict(epoch=1), dict(token=b"t" * 520)]
+    dict(slot=3), dict(slot=0xffffffff), dict(n_rows=5), dict(serial=8), dict(epoch=1)]
 
 
 @pytest.mark.parametrize("batch", WRONG_BATCH, ids=str)
@@ -250,7 +251,7 @@ def test_p06_wrong_batch(path, batch):
 
     def script(peer):
         feed.attach(peer)
-        peer.send("BATCH", **{**dict(slot=0, n_rows=4, serial=7, lease=1, token=b"0 4"), **batch})
+        peer.send("BATCH", **{**dict(slot=0, n_rows=4, serial=7, lease=1, position_after=4), **batch})
         hold(peer)
     with Daemon(path, script), make(path, timeout=5, reconnect=5) as loader:
         with pytest.raises(ringfeed.ProtocolError):
@@ -263,7 +264,7 @@ def test_p06_slot_lent_twice(path):
     def script(peer):
         feed.attach(peer)
         for lease in (1, 2):
-            peer.send("BATCH", slot=0, n_rows=4, serial=7, lease=lease, token=b"0 4")
+            peer.send("BATCH", slot=0, n_rows=4, serial=7, lease=lease, position_after=4)
         hold(peer)
     with Daemon(path, script), make(path, timeout=5) as loader:
         it = iter(loader)

@@ -39,6 +39,7 @@ _TYPES: dict[str, tuple[str, str, int]] = {
 _TEXT = 2  # RF_TEXT
 
 _lib = _library.lib
+_return = _lib.rf_batch_return
 
 
 class Column:
@@ -236,7 +237,7 @@ class Batch(Mapping):
         lease = self._held()
         if self._copied is not None:
             return
-        code = _lib.rf_batch_return(lease.handle)
+        code = _return(lease.handle)
         if code < 0:
             _library.raise_code(code)
         self._lease = None

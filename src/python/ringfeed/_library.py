@@ -50,7 +50,7 @@ _PROTOTYPES = {
     "rf_version": (c_char_p, []),
     "rf_session_open": (c_int, [POINTER(Options), POINTER(c_void_p), POINTER(Error)]),
     "rf_session_next": (c_int, [c_void_p, c_int, POINTER(c_void_p)]),
-    "rf_session_next_view": (c_int, [c_void_p, c_int, POINTER(c_void_p), c_void_p]),
+    "rf_session_next_view": (c_int, [c_void_p, c_int, c_void_p, c_void_p]),
     "rf_session_set_batch_size": (c_int, [c_void_p, c_uint32, c_int]),
     "rf_session_set_epoch": (c_int, [c_void_p, c_uint64, c_int]),
     "rf_session_load_token": (c_int, [c_void_p, c_char_p, c_int]),

@@ -103,7 +103,7 @@ class Loader(Generic[B]):
         self._n_before = 0  # batches of this pass that came before the place where the library began to count
         self._handle = ctypes.c_void_p()
         self._view = ctypes.create_string_buffer(_library.VIEW.size)
-        self._outputs = ctypes.byref(self._handle), ctypes.byref(self._view)
+        self._outputs = ctypes.addressof(self._handle), ctypes.addressof(self._view)  # a number is passed in half the time
         self._reconnect = reconnect
         self._private: Optional[PrivateDaemon] = None
         if config is not None:

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -90,6 +92,35 @@ static void deferred(void **state)
 	assert_null(rf_session_close(s));
 }
 
+/* In a child, and in a child of it, every call says so at once. */
+static void forked(void **state)
+{
+	struct rf_options options = missing;
+	struct rf_batch *b = NULL;
+	struct rf_session *s;
+	char token[600];
+	int status;
+
+	options.is_deferred = 1;
+	assert_int_equal(rf_session_open(&options, &s, NULL), 0);
+	if (fork() == 0) {
+		const pid_t pid = fork();
+		const bool is_told = rf_session_next(s, -1, &b) == -EOWNERDEAD &&
+				     rf_session_reconnect(s, -1) == -EOWNERDEAD &&
+				     rf_session_token(s, token, sizeof(token)) == -EOWNERDEAD &&
+				     strcmp(rf_session_error(s)->name, "Forked") == 0 && !rf_session_close(s) &&
+				     rf_session_epoch(s) == -EOWNERDEAD;
+
+		if (pid > 0 && (waitpid(pid, &status, 0) != pid || status != 0))
+			_exit(2);
+		_exit(pid < 0 || !is_told);
+	}
+	assert_true(wait(&status) > 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(rf_session_epoch(s), -ENODATA);
+	assert_null(rf_session_close(s));
+}
+
 static void nothing_at_all(void **state)
 {
 	assert_int_equal(rf_session_next(NULL, 0, &(struct rf_batch *){NULL}), -EINVAL);
@@ -110,6 +141,7 @@ int main(void)
 		cmocka_unit_test(wrong_options),
 		cmocka_unit_test(missing_daemon),
 		cmocka_unit_test(deferred),
+		cmocka_unit_test(forked),
 		cmocka_unit_test(nothing_at_all),
 	};
 
