@@ -267,7 +267,8 @@ int planning_make(const struct config *config, const struct dataset *datasets, s
 		const struct dataset *d = &datasets[config->feeds[i].base];
 
 		describe_feed(&config->feeds[i], d, &p.core_feeds[i], &p.layouts[i]);
-		r = inflating_room(config, &config->feeds[i], &d->samples, &p.inflating[i]);
+		if (config->feeds[i].base == i) /* a view's units are its feed's */
+			r = inflating_room(config, &config->feeds[i], &d->samples, &p.inflating[i]);
 	}
 	if (r == 0)
 		r = check_cpus(config, why);

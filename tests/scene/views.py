@@ -10,6 +10,7 @@ import pathlib
 import re
 import signal
 import sys
+import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "unit" / "shard"))
 
@@ -74,10 +75,10 @@ def attach(daemon, name, **more):
     return ringfeed.Loader(name, socket=daemon.socket, **more)
 
 
-def check_row(name, row, position, paths):
+def check_row(name, row, position, paths, epoch=0):
     index, valid, fields = row
     assert valid and fields["label"] == index and fields["label"].dtype == ("int32" if name == "train/small" else "int64")
-    wanted = pixels_reference.make(pixels_reference.load(paths[index]), FIELDS[name], SEED, 0, position)
+    wanted = pixels_reference.make(pixels_reference.load(paths[index]), FIELDS[name], SEED, epoch, position)
     assert fields["image"].dtype == wanted.dtype and numpy.array_equal(fields["image"], wanted), (name, paths[index])
 
 
@@ -103,6 +104,46 @@ def pixels(folder):
             assert status["delivered"] >= N // 16 * 16 and status["bad"] == 0 and status["slots"]["all"] >= 2, status
 
 
+def one_decode(folder):
+    """Groups that share a pass take different views of it: each sample is made once, in all three ways."""
+    paths = photos()
+    for share in ("lockstep", {"window": 3}):
+        shards = scene.pack_photos(folder, "in", paths, 50)
+        config = scene.write_config(folder, {"train": feed(shards, share=share, slots=5)}, memory="256MiB")
+        with scene.Daemon(config) as daemon:
+            rows = {name: {} for name in FIELDS}
+            with attach(daemon, "train") as loader:
+                state = loader.state_dict()
+            with contextlib.ExitStack() as stack:
+                loaders = {name: stack.enter_context(attach(daemon, name, state=state)) for name in FIELDS}
+                together = threading.Barrier(len(FIELDS), action=lambda: counts.append(made(daemon)))
+                counts = []
+
+                def take(name):
+                    for _ in range(2):  # in the first one, what was made before all were there is made again
+                        together.wait(60)
+                        rows[name] = dict(batches(loaders[name]))
+                    together.wait(60)
+
+                threads = [threading.Thread(target=take, args=(name,)) for name in FIELDS]
+                for t in threads:
+                    t.start()
+                for t in threads:
+                    t.join()
+                epoch = loaders["train"].epoch - 1
+            for name in FIELDS:
+                assert sorted(rows[name]) == list(range(N // 16 * 16)), (name, len(rows[name]))
+                for position, row in rows[name].items():
+                    check_row(name, row, position, paths, epoch)
+            n_made = counts[2] - counts[1]
+            print(f"  {share}: {3 * (N // 16 * 16)} rows of three views, {n_made} samples made")
+            assert abs(n_made - N // 16 * 16) <= 5 * 16, counts  # what is made ahead, at either end
+
+
+def made(daemon):
+    return next(f for f in daemon.status()["feeds"] if f["name"] == "train")["made"]
+
+
 def from_compressed_shards(folder):
     """Units inflate for views as they do for feeds."""
     paths, shards = photos()[:64], []
@@ -111,6 +152,8 @@ def from_compressed_shards(folder):
         shards[-1].write_bytes(compressed.zstd_program(shard.read_bytes(), "-1"))
     config = scene.write_config(folder, {"train": feed(shards, order={"shuffle": "block", "seed": SEED, "window": 20})},
                                 memory="256MiB")
+    lines = [line["name"] for line in json.loads(scene.ringfeed("plan", "-c", config, "--json").stdout)["lines"]]
+    assert [line for line in lines if line.startswith("inflated")] == ["inflated train"]
     with scene.Daemon(config) as daemon:
         for name in FIELDS:
             with attach(daemon, name) as loader:
@@ -247,4 +290,4 @@ def reload(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample", "photos-progressive", "photos-exif", "kodak")
-    scene.main([pixels, from_compressed_shards, one_token, p12_same_bad_samples, commands, reload])
+    scene.main([pixels, one_decode, from_compressed_shards, one_token, p12_same_bad_samples, commands, reload])
