@@ -130,10 +130,9 @@ static int refuse_start(const struct core *c, const struct core_attach *a, const
 	return CORE_E_REFUSED;
 }
 
-int group_check(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why)
+int group_renew(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why)
 {
-	const struct core_feed *feed = &c->feeds[a->feed].feed;
-	struct group *g = &c->groups[group];
+	const struct group *g = &c->groups[group];
 
 	if (a->generation < g->generation) {
 		reason_set(why, "group %s has been restarted since (restart %u, this trainer is of restart %u)",
@@ -142,6 +141,14 @@ int group_check(struct core *c, const struct core_attach *a, uint32_t group, str
 	}
 	if (a->generation > g->generation)
 		replace_older(c, group, a->generation);
+	return 0;
+}
+
+int group_check(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why)
+{
+	const struct core_feed *feed = &c->feeds[a->feed].feed;
+	struct group *g = &c->groups[group];
+
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
 		const struct stream *s = &c->streams[i];
 

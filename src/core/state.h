@@ -406,6 +406,8 @@ uint32_t group_find(const struct core *c, uint32_t feed, const char *name);
 uint32_t group_make(struct core *c, const struct core_attach *a);
 /* Forgets it when it has no members. */
 void group_put(struct core *c, uint32_t group);
+/* Is the trainer of an older restart than the group? Of a newer one: those of older ones fail. 0, or CORE_E_REFUSED. */
+int group_renew(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why);
 /* Can this trainer be the rank that it says? 0, or CORE_E_REFUSED. */
 int group_check(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why);
 /* How many slots a newcomer's own track gets, or 0 with the reason. */

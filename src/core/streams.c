@@ -83,7 +83,7 @@ int core_on_attach(struct core *c, uint64_t now_ns, struct core_attach *a, uint3
 	group = group_find(c, a->feed, a->group);
 	if (group == NONE)
 		group = group_make(c, a);
-	if (join_start(c, a, group, why) || group_check(c, a, group, why)) {
+	if (group_renew(c, a, group, why) || join_start(c, a, group, why) || group_check(c, a, group, why)) {
 		group_put(c, group);
 		return CORE_E_REFUSED;
 	}
