@@ -294,6 +294,7 @@ int core_on_seek(struct core *c, uint64_t now_ns, uint32_t stream, const struct 
 		return CORE_E_REFUSED;
 	s->serial = to->serial;
 	s->batch = batch;
+	s->turn_ns = c->now_ns;
 	go_to(c, stream, at, to->bad);
 	if (!is_live(s))
 		return 0;
