@@ -130,10 +130,9 @@ static int refuse_start(const struct core *c, const struct core_attach *a, const
 	return CORE_E_REFUSED;
 }
 
-int group_check(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why)
+int group_renew(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why)
 {
-	const struct core_feed *feed = &c->feeds[a->feed].feed;
-	struct group *g = &c->groups[group];
+	const struct group *g = &c->groups[group];
 
 	if (a->generation < g->generation) {
 		reason_set(why, "group %s has been restarted since (restart %u, this trainer is of restart %u)",
@@ -142,6 +141,14 @@ int group_check(struct core *c, const struct core_attach *a, uint32_t group, str
 	}
 	if (a->generation > g->generation)
 		replace_older(c, group, a->generation);
+	return 0;
+}
+
+int group_check(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why)
+{
+	const struct core_feed *feed = &c->feeds[a->feed].feed;
+	struct group *g = &c->groups[group];
+
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
 		const struct stream *s = &c->streams[i];
 
@@ -226,15 +233,15 @@ uint32_t group_share(struct core *c, const struct core_attach *a, uint32_t group
 {
 	const struct core_feed *feed = &c->feeds[a->feed].feed;
 	struct group *g = &c->groups[group];
-	uint32_t n = slots_for(c, a->feed, group), each;
+	uint32_t n = slots_for(c, a->feed, group), each = g->per_rank;
 
-	if (g->per_rank == 0) {
+	if (each == 0) {
 		each = n / a->local_world;
-		g->per_rank = each > feed->slots_per_rank ? feed->slots_per_rank : each;
-		if (g->per_rank > CORE_STREAM_SLOTS_MAX)
-			g->per_rank = CORE_STREAM_SLOTS_MAX;
+		each = each > feed->slots_per_rank ? feed->slots_per_rank : each;
+		each = each > CORE_STREAM_SLOTS_MAX ? CORE_STREAM_SLOTS_MAX : each;
+		g->per_rank = each >= 2 ? each : 0; /* too few now may be enough later */
 	}
-	each = n < g->per_rank ? n : g->per_rank;
+	each = n < each ? n : each;
 	if (each >= 2)
 		return each;
 	reason_set(why, "feed %s has %u free slots of its %u, and %u ranks on this machine need 2 each: "

@@ -158,7 +158,7 @@ struct stream {
 	uint64_t pass_start, bad; /* where its pass in next.epoch began; the token's count */
 	uint64_t n_due, n_bad, n_padded;
 	uint64_t waits_ns[CORE_WAITS], lent_waits_ns[CORE_WAITS];
-	uint64_t turn_ns; /* when it was lent to or released last */
+	uint64_t turn_ns; /* when it was lent to, released or sought last */
 	uint32_t feed, group, rank, credit, serial, batch; /* batch: rows */
 	uint32_t replica; /* 0: not one of several */
 	uint32_t track; /* NONE: it has left it */
@@ -428,6 +428,8 @@ uint32_t group_find(const struct core *c, uint32_t feed, const char *name);
 uint32_t group_make(struct core *c, const struct core_attach *a);
 /* Forgets it when it has no members. */
 void group_put(struct core *c, uint32_t group);
+/* Is the trainer of an older restart than the group? Of a newer one: those of older ones fail. 0, or CORE_E_REFUSED. */
+int group_renew(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why);
 /* Can this trainer be the rank that it says? 0, or CORE_E_REFUSED. */
 int group_check(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why);
 /* How many slots a newcomer's own track gets, or 0 with the reason. */

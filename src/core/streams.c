@@ -83,7 +83,7 @@ int core_on_attach(struct core *c, uint64_t now_ns, struct core_attach *a, uint3
 	group = group_find(c, a->feed, a->group);
 	if (group == NONE)
 		group = group_make(c, a);
-	if (join_start(c, a, group, why) || group_check(c, a, group, why)) {
+	if (group_renew(c, a, group, why) || join_start(c, a, group, why) || group_check(c, a, group, why)) {
 		group_put(c, group);
 		return CORE_E_REFUSED;
 	}
@@ -295,6 +295,7 @@ int core_on_seek(struct core *c, uint64_t now_ns, uint32_t stream, const struct 
 		return CORE_E_REFUSED;
 	s->serial = to->serial;
 	s->batch = batch;
+	s->turn_ns = c->now_ns;
 	go_to(c, stream, at, to->bad);
 	if (!is_live(s))
 		return 0;
