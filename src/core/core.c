@@ -391,6 +391,10 @@ static void work(struct core *c)
 	c->is_dirty = false;
 	reads_settle(c);
 	lend_all(c);
+	if (c->n_actions > 0) {
+		c->is_dirty = true; /* a trainer may wait for what was lent: it goes out before the rest is planned */
+		return;
+	}
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
 		uint32_t t = (c->turn + i) % c->spec.n_streams;
 
