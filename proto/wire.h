@@ -15,7 +15,7 @@
 /* FIELD's kind. */
 enum { WIRE_ARRAY, WIRE_BYTES, WIRE_TEXT };
 /* ATTACH's start. */
-enum { WIRE_START_NOW, WIRE_START_NEXT_EPOCH };
+enum { WIRE_START_NOW, WIRE_START_NEXT_EPOCH, WIRE_START_BACK };
 
 struct wire_head {
 	uint32_t type;	  /* enum wire_type */

@@ -148,7 +148,9 @@ static int on_welcome(struct rf_session *s, const struct wire_WELCOME *m)
 		.rank = s->identity.rank, .world = s->identity.world,
 		.local_world = s->identity.local_world, .credit = s->credit,
 		.generation = s->identity.generation, .batch = s->batch, .replica = s->identity.has_replica ? s->identity.replica + 1 : 0,
-		.start = s->start == RF_START_NOW ? WIRE_START_NOW : WIRE_START_NEXT_EPOCH,
+		.start = s->was_attached	  ? WIRE_START_BACK
+			 : s->start == RF_START_NOW ? WIRE_START_NOW
+						    : WIRE_START_NEXT_EPOCH,
 	};
 	int r;
 

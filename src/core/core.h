@@ -103,7 +103,8 @@ bool core_on_answer(struct core *c, uint64_t now_ns, unsigned worker, const void
 /* Time passed (core_deadline says when it must). */
 void core_on_time(struct core *c, uint64_t now_ns);
 
-enum core_start { CORE_START_NOW, CORE_START_NEXT_EPOCH };
+/* BACK: at its place, from which the end of an earlier daemon took it; how far that is behind others is not its choice. */
+enum core_start { CORE_START_NOW, CORE_START_NEXT_EPOCH, CORE_START_BACK };
 
 struct core_attach {
 	unsigned feed;

@@ -4,7 +4,8 @@
  * Joining: a trainer may follow a track that is there already when the batches are the same: those of its own
  * group's rank (replicas), or, where the feed is shared, of any group's with as many ranks, as many rows and the
  * same boundaries. A place behind the track makes the track start again there, within bounds: the others wait
- * meanwhile.
+ * meanwhile. Without bounds for who was at that place when an earlier daemon ended, and was busy while the others,
+ * who came back at once, went on without it.
  */
 #include "core/state.h"
 
@@ -96,6 +97,11 @@ static int find_replicas(const struct core *c, const struct core_attach *a, uint
 	return 0;
 }
 
+static int refuse_late(const struct core *c, const struct core_attach *a, const struct track *t, struct reason *why)
+{
+	return a->start == CORE_START_BACK ? 0 : refuse_behind(c, t, (struct place){a->epoch, a->position}, why);
+}
+
 int join_find(struct core *c, const struct core_attach *a, uint32_t group, uint32_t *ret, struct reason *why)
 {
 	const struct core_feed *feed = &c->feeds[a->feed].feed;
@@ -111,13 +117,13 @@ int join_find(struct core *c, const struct core_attach *a, uint32_t group, uint3
 		    t->batch != rows_of(feed, a) || !is_aligned(c, t, at))
 			continue;
 		*ret = i;
-		return refuse_behind(c, t, at, why);
+		return refuse_late(c, a, t, why);
 	}
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
 		const struct track *t = &c->tracks[i];
 
 		/* A track of its own: the others wait for it all the same. */
-		if (t->is_used && c->feeds[t->feed].feed.base == feed->base && refuse_behind(c, t, at, why))
+		if (t->is_used && c->feeds[t->feed].feed.base == feed->base && refuse_late(c, a, t, why))
 			return CORE_E_REFUSED;
 	}
 	return 0;

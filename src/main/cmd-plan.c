@@ -77,8 +77,25 @@ static void print_sharing(const struct core_feed *f)
 	if (f->window > 1)
 		snprintf(apart, sizeof(apart), "up to %u batches apart", f->window);
 	printf("feed %s: groups share one pass, decoded once, %s; those of one world size, batch and view read the same slots, "
-	       "so more of them take no more; of %u slots per rank at most %u are lent, one fills for whoever is ahead\n",
-	       f->name, apart, f->slots_per_rank, f->slots_per_rank - 1);
+	       "so more of them take no more\n", f->name, apart);
+}
+
+/* Most slots that trainers of one rank may hold. */
+static uint32_t held_most(const struct core_feed *f)
+{
+	return f->slots_per_rank < f->n_slots ? f->slots_per_rank : f->n_slots;
+}
+
+/* What the daemon before leaves in its trainers' memory is nobody's budget. */
+static void print_restart(const struct core_feed *f)
+{
+	char all[32], each[32];
+
+	plan_bytes_print(f->n_slots * f->slot_bytes, all, sizeof(all));
+	plan_bytes_print(f->slot_bytes, each, sizeof(each));
+	printf("feed %s: a restart under running trainers needs up to %s beside daemon.memory: the old slots, each until the "
+	       "trainers that map it make their next call, or release it where they hold it (of one rank up to %u x %s)\n",
+	       f->name, all, held_most(f), each);
 }
 
 static void print_text(const struct config *config, const struct planning *p, const struct outlook *outlooks)
@@ -102,6 +119,7 @@ static void print_text(const struct config *config, const struct planning *p, co
 		       "(world size %llu)\n", f->name, (unsigned long long)f->samples->n_samples, f->samples->n_shards,
 		       (unsigned long long)pass_n_batches(&pass), (unsigned long long)pass.batch,
 		       (unsigned long long)pass.world);
+		print_restart(f);
 		if (f->base != i) {
 			printf("feed %s: a view: samples, order and reads are those of %s\n", f->name,
 			       p->core_feeds[f->base].name);
@@ -138,12 +156,14 @@ static int print_json(const struct config *config, const struct planning *p, con
 		const struct pass pass = dataset_pass(&config->feeds[i], f->n_positions);
 
 		json_array_append_new(feeds, json_pack(
-			"{s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:f}", "name", f->name,
+			"{s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:f}", "name", f->name,
 			"view_of", f->base == i ? NULL : p->core_feeds[f->base].name,
 			"samples", (json_int_t)f->samples->n_samples, "positions", (json_int_t)f->n_positions, "shards", (json_int_t)f->samples->n_shards,
 			"batches_per_epoch", (json_int_t)pass_n_batches(&pass), "world",
 			(json_int_t)pass.world, "slots", (json_int_t)f->n_slots, "slot_bytes",
-			(json_int_t)f->slot_bytes, "share_window", (json_int_t)f->window, "fingerprint", f->samples->fingerprint, "shuffle",
+			(json_int_t)f->slot_bytes, "share_window", (json_int_t)f->window, "restart_bytes",
+			(json_int_t)(f->n_slots * f->slot_bytes), "restart_held_bytes_per_rank",
+			(json_int_t)(held_most(f) * f->slot_bytes), "fingerprint", f->samples->fingerprint, "shuffle",
 			o->mixture ? json_null() : quality_json(&o->quality), "sources",
 			o->mixture ? mixture_json(o->mixture) : json_null(), "reads", reads_json(&o->reads),
 			"units", (json_int_t)f->samples->n_units, "largest_unit_bytes",

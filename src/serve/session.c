@@ -284,8 +284,11 @@ static void tell_attached(const struct session *s, const struct served_feed *f, 
 
 static void take_attach(struct daemon *d, struct session *s, const struct wire_ATTACH *m)
 {
+	static const enum core_start starts[] = {
+		[WIRE_START_NOW] = CORE_START_NOW, [WIRE_START_NEXT_EPOCH] = CORE_START_NEXT_EPOCH,
+		[WIRE_START_BACK] = CORE_START_BACK};
 	struct core_attach a = {.group = m->group, .rank = m->rank, .replica = m->replica, .world = m->world,
-				.start = m->start == WIRE_START_NOW ? CORE_START_NOW : CORE_START_NEXT_EPOCH,
+				.start = starts[m->start],
 				.local_world = m->local_world, .credit = m->credit,
 				.generation = m->generation, .batch = m->batch};
 	const struct served_feed *f = NULL;
@@ -413,7 +416,8 @@ static void take_message(struct daemon *d, struct session *s, const struct wire_
 		take_hello(d, s, (const void *)head);
 		return;
 	case WIRE_ATTACH:
-		if (s->state != SESSION_GREETED || attach->start > WIRE_START_NEXT_EPOCH ||
+		if (s->state != SESSION_GREETED || attach->start > WIRE_START_BACK ||
+		    (attach->start == WIRE_START_BACK && !*attach->token) ||
 		    !texts_end(attach->feed, sizeof(attach->feed)) || !texts_end(attach->group, sizeof(attach->group)) ||
 		    !texts_end(attach->token, sizeof(attach->token)))
 			break;

@@ -114,6 +114,7 @@ def p06_nonsense(folder):
              pack("ATTACHED"), attach[:-8], pack("ATTACH", world=1, local_world=1, feed=b"f" * 64),
              pack("ATTACH", world=1, local_world=1, feed=b"train", group=b"g" * 256),
              pack("ATTACH", world=1, local_world=1, feed=b"train", start=2), pack("PEER_GONE"),
+             pack("ATTACH", world=1, local_world=1, feed=b"train", start=3),
              pack("ATTACH", world=1, local_world=1, feed=b"train", token=b"t" * 520)]
     attached = [hello, attach, pack("RELEASE", lease=1 << 63), pack("RELEASE", lease=2**64 - 1),
                 pack("SEEK", serial=7), pack("SEEK", serial=0), b"\0" * 4096]
