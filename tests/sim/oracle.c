@@ -14,27 +14,19 @@ bool oracle_is_live(const struct oracle_stream *o)
 	return o->is_used && !o->is_detached && !o->has_hung_up && !o->has_exited && !o->has_failed;
 }
 
-static struct oracle_slot *slot_of(struct sim *s, const struct oracle_stream *o, unsigned i)
+bool oracle_is_member(const struct sim *s, const struct oracle_stream *o, uint32_t group)
 {
-	return &s->slots[o->feed][o->slots[i]];
+	return oracle_is_live(o) && o->group == group && s->groups[group].name[0];
+}
+
+struct point oracle_point(const struct oracle_stream *o)
+{
+	if (o->must_end)
+		return (struct point){o->epoch + 1, 0};
+	return (struct point){o->epoch, o->pass.start + o->step * o->pass.batch * o->pass.world};
 }
 
 /* ---- streams ---- */
-
-void oracle_void(struct sim *s, uint32_t stream)
-{
-	struct oracle_stream *o = &s->streams[stream];
-
-	for (unsigned i = 0; i < o->n_slots; i++) {
-		struct oracle_slot *slot = slot_of(s, o, i);
-
-		if (slot->is_leased || slot->owner != stream)
-			continue;
-		slot->generation++;
-		slot->n_old_writers = slot->n_writers;
-		slot->has_batch = false;
-	}
-}
 
 void oracle_start(struct sim *s, uint32_t stream, uint32_t batch, uint64_t epoch, uint64_t position, uint64_t bad)
 {
@@ -49,66 +41,39 @@ void oracle_start(struct sim *s, uint32_t stream, uint32_t batch, uint64_t epoch
 	o->step = 0;
 	o->bad = bad;
 	o->must_end = pass_n_batches(&o->pass) == 0;
-	o->n_blemishes = 0;
-	o->hungry_ns = s->now;
+	o->hungry_ns = o->moved_ns = s->now;
 	o->n_hungry_events = s->n_events;
-}
-
-/* May the slot change hands? */
-static void check_free(struct sim *s, const struct oracle_slot *slot)
-{
-	const struct oracle_stream *before;
-
-	SIM_CHECK(s, slot->n_writers == 0, "a slot changes hands while a worker writes it");
-	if (slot->owner == NOBODY)
-		return;
-	before = &s->streams[slot->owner];
-	if (before->is_used && !(before->has_hung_up && before->has_exited))
-		SIM_CHECK(s, before->is_detached && !slot->is_leased,
-			  "a slot changes hands while its trainer may read it");
 }
 
 void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const struct core_attach *a)
 {
 	struct oracle_stream *o = &s->streams[stream];
-	struct blemish *blemishes = o->blemishes;
-	unsigned room = o->n_blemishes_room;
 
 	SIM_CHECK(s, stream < s->world.spec.n_streams && !o->is_used, "a stream's number is taken twice");
 	*o = (struct oracle_stream){.is_used = true, .trainer = trainer, .feed = a->feed,
-				    .group = s->trainers[trainer].group, .rank = a->rank,
-				    .generation = a->generation, .attached_ns = s->now, .blemishes = blemishes,
-				    .n_blemishes_room = room};
+				    .group = s->trainers[trainer].group, .rank = a->rank, .replica = a->replica,
+				    .generation = a->generation, .attached_ns = s->now};
 	o->n_slots = core_stream_slots(s->core, stream, o->slots, CORE_STREAM_SLOTS_MAX);
 	SIM_CHECK(s, o->n_slots >= 2 && o->n_slots <= s->world.feeds[a->feed].slots_per_rank,
 		  "%u slots", o->n_slots);
 	o->credit = a->credit && a->credit < o->n_slots ? a->credit : o->n_slots;
-	for (unsigned i = 0; i < o->n_slots; i++) {
-		struct oracle_slot *slot = slot_of(s, o, i);
-
-		check_free(s, slot);
-		slot->owner = stream;
-		slot->is_leased = slot->has_batch = false;
-		slot->generation++;
-	}
 	oracle_start(s, stream, a->batch, a->epoch, a->position, a->bad);
+	course_join(s, stream, a);
 }
 
 void oracle_released(struct sim *s, uint32_t stream, uint64_t lease)
 {
 	struct oracle_stream *o = &s->streams[stream];
 
-	for (unsigned i = 0; i < o->n_slots; i++) {
-		struct oracle_slot *slot = slot_of(s, o, i);
-
-		if (slot->owner != stream || !slot->is_leased || slot->lease != lease)
+	for (unsigned i = 0; i < o->n_leased; i++) {
+		if (o->leases[i].lease != lease)
 			continue;
-		slot->is_leased = slot->has_batch = false;
-		slot->generation++;
-		if (o->n_leased-- == o->credit) {
+		if (o->n_leased == o->credit) {
 			o->hungry_ns = s->now;
 			o->n_hungry_events = s->n_events;
 		}
+		o->leases[i] = o->leases[--o->n_leased];
+		o->moved_ns = s->now;
 		return;
 	}
 	SIM_CHECK(s, false, "no such lease");
@@ -116,122 +81,141 @@ void oracle_released(struct sim *s, uint32_t stream, uint64_t lease)
 
 /* ---- rows ---- */
 
-static unsigned n_bad_samples(const struct oracle_stream *o, uint64_t epoch, uint64_t position)
-{
-	for (unsigned i = 0; i < o->n_blemishes; i++)
-		if (o->blemishes[i].epoch == epoch && o->blemishes[i].position == position)
-			return o->blemishes[i].n;
-	return 0;
-}
-
-/* The sample that the order names for the position, its n-th substitute for n > 0. */
-static uint64_t expected_sample(const struct sim *s, uint32_t feed, uint64_t epoch, uint64_t position,
-				unsigned n)
-{
-	struct order order;
-	uint64_t sample;
-
-	if (order_init(&order, &s->world.feeds[feed].order, &s->world.more[feed].order_shards, epoch))
-		abort();
-	if (n == 0 || s->world.feeds[feed].policy == CORE_BAD_MASK)
-		sample = order_sample(&order, position);
-	else
-		sample = order_substitute(&order, position, n);
-	order_deinit(&order);
-	return sample;
-}
-
-/* The step of the stream's pass that holds the position in that row, or UINT64_MAX. */
-static uint64_t step_of(const struct oracle_stream *o, uint64_t epoch, uint64_t position, uint32_t row)
+/* The batch, still to come, that brings the stream the position in that row. */
+static bool find_batch(const struct oracle_stream *o, struct point row_at, uint32_t row, struct point *ret)
 {
 	struct pass pass = o->pass;
+	struct point next = oracle_point(o);
 	uint64_t step;
 
-	if (epoch != o->epoch)
+	if (row_at.epoch != next.epoch || o->must_end)
 		pass.start = 0;
-	if (position < pass.start)
-		return UINT64_MAX;
-	step = (position - pass.start) / (pass.batch * pass.world);
-	if (step >= pass_n_batches(&pass) || row >= pass_batch_length(&pass, step, o->rank) ||
-	    pass_position(&pass, step, o->rank, row) != position)
-		return UINT64_MAX;
-	return step;
+	if (row_at.position < pass.start)
+		return false;
+	step = (row_at.position - pass.start) / (pass.batch * pass.world);
+	*ret = (struct point){row_at.epoch, pass.start + step * pass.batch * pass.world};
+	return point_compare(*ret, next) >= 0 && step < pass_n_batches(&pass) &&
+	       row < pass_batch_length(&pass, step, o->rank) &&
+	       pass_position(&pass, step, o->rank, row) == row_at.position;
 }
 
-static void take_row(struct sim *s, const struct sim_task *t, unsigned i, struct oracle_slot *slot,
-		     bool is_idle)
+static struct point batch_of(struct sim *s, const struct course *c, const struct sim_task *t, unsigned i)
+{
+	const struct point at = {t->head.epoch, t->samples[i].position};
+	struct point ret;
+
+	for (uint32_t k = 0; k < s->world.spec.n_streams; k++)
+		if (course_is_followed(s, c, &s->streams[k]) &&
+		    find_batch(&s->streams[k], at, t->samples[i].row, &ret))
+			return ret;
+	sim_fail(s, "oracle.c: batch_of", "row %u of epoch %llu is no place of position %llu, or nobody needs it",
+		 t->samples[i].row, (unsigned long long)at.epoch, (unsigned long long)at.position);
+}
+
+/* The slot takes another batch than what is in it. */
+static void begin_batch(struct sim *s, const struct course *c, uint32_t number, struct point at)
+{
+	struct oracle_slot *slot = &s->slots[c->feed][number];
+	struct point least;
+
+	SIM_CHECK(s, holders_writers(s, c->feed, number, UINT64_MAX) == 0,
+		  "a worker still writes what was in the slot before");
+	if (slot->has_batch && slot->stamp == c->n_disturbances && course_least(s, c, NOBODY, &least))
+		SIM_CHECK(s, point_compare(slot->point, least) < 0, "a batch is dropped that somebody needs");
+	for (const struct oracle_slot *other = NULL; (other = course_find(s, c, at, other));)
+		SIM_CHECK(s, other == slot || other->stamp < c->n_disturbances, "a batch is made twice");
+	memset(slot->rows, 0, sizeof(slot->rows));
+	slot->has_batch = true;
+	slot->point = at;
+	slot->batch = c->batch;
+	slot->stamp = c->n_disturbances;
+}
+
+static uint32_t flags_for(const struct sim *s, const struct course *c, uint64_t position, unsigned n)
+{
+	if (n > 0 && s->world.feeds[c->feed].policy == CORE_BAD_MASK)
+		return TASK_SAMPLE_MASK;
+	return position < s->world.feeds[c->feed].n_positions ? TASK_SAMPLE_VALID : 0;
+}
+
+/* How many of the position's samples were bad, of what it may have been: those for which the task is right. */
+static unsigned narrow(struct sim *s, struct course *c, const struct task_sample *said, struct point at)
+{
+	unsigned counts = blemish_counts(c, at), left = 0;
+
+	for (unsigned n = 0; n <= ORDER_ATTEMPTS; n++)
+		if (counts & 1U << n && said->sample == expected_sample(s, c->feed, at, n) &&
+		    said->flags == flags_for(s, c, at.position, n))
+			left |= 1U << n;
+	SIM_CHECK(s, left, "sample %llu, flags %u at position %llu (bad ones before: set %x)",
+		  (unsigned long long)said->sample, said->flags, (unsigned long long)at.position, counts);
+	blemish_settle(c, at, left);
+	return left;
+}
+
+static void take_row(struct sim *s, const struct sim_task *t, unsigned i, struct course *c, bool is_idle)
 {
 	const struct task_sample *said = &t->samples[i];
-	const struct oracle_stream *o = &s->streams[slot->owner];
-	const struct core_feed *feed = &s->world.feeds[o->feed];
-	uint64_t step = step_of(o, t->head.epoch, said->position, said->row);
-	unsigned n = n_bad_samples(o, t->head.epoch, said->position);
-	bool is_masked = n > 0 && feed->policy == CORE_BAD_MASK;
-	uint32_t flags = is_masked ? TASK_SAMPLE_MASK
-			 : said->position < o->pass.n_samples ? TASK_SAMPLE_VALID : 0;
+	struct oracle_slot *slot = &s->slots[t->head.feed][t->head.slot];
+	struct point at = batch_of(s, c, t, i);
 	struct row *row = &slot->rows[said->row];
+	unsigned counts;
 	bool is_blamed;
 
-	SIM_CHECK(s, step != UINT64_MAX && said->row < feed->n_rows,
-		  "row %u is no place of position %llu", said->row, (unsigned long long)said->position);
-	SIM_CHECK(s, t->head.epoch > o->epoch || (t->head.epoch == o->epoch && step >= o->step),
-		  "a batch is made again");
-	if (!slot->has_batch) {
-		memset(slot->rows, 0, sizeof(slot->rows));
-		slot->has_batch = true;
-		slot->epoch = t->head.epoch;
-		slot->step = step;
+	SIM_CHECK(s, said->row < s->world.feeds[c->feed].n_rows, "row %u", said->row);
+	if (!slot->has_batch || slot->batch != c->batch || point_compare(slot->point, at) != 0) {
+		SIM_CHECK(s, i == 0, "two batches in one task");
+		begin_batch(s, c, t->head.slot, at);
 	}
-	SIM_CHECK(s, slot->epoch == t->head.epoch && slot->step == step, "two batches in one slot");
-	SIM_CHECK(s, !row->is_done && !row->is_in_hand, "a row is written twice");
-	SIM_CHECK(s, said->sample == expected_sample(s, o->feed, t->head.epoch, said->position, n),
-		  "sample %llu at position %llu (%u bad ones before)", (unsigned long long)said->sample,
-		  (unsigned long long)said->position, n);
-	SIM_CHECK(s, said->flags == flags, "flags %u", said->flags);
-	is_blamed = row->is_blamed && row->attempt == n;
+	if (row->is_done || row->is_in_hand)
+		SIM_CHECK(s, row->stamp < c->n_disturbances &&
+			  holders_writers(s, c->feed, t->head.slot, row->stamp) == 0, "a row is written twice");
+	counts = narrow(s, c, said, (struct point){t->head.epoch, said->position});
+	is_blamed = row->is_blamed && row->counts == counts && row->stamp == c->n_disturbances;
 	SIM_CHECK(s, !is_blamed || (t->head.n_samples == 1 && is_idle),
 		  "a sample on which a worker died is not tried alone");
-	*row = (struct row){.position = said->position, .sample = said->sample, .is_masked = is_masked,
-			    .is_in_hand = true, .is_bad = n > 0, .is_blamed = is_blamed, .attempt = n};
+	*row = (struct row){.position = said->position, .sample = said->sample, .task = t->head.id,
+			    .stamp = c->n_disturbances, .is_masked = said->flags & TASK_SAMPLE_MASK,
+			    .is_in_hand = true, .may_be_good = counts & 1, .may_be_bad = counts > 1,
+			    .is_blamed = is_blamed, .counts = counts};
 }
 
 void oracle_task(struct sim *s, struct sim_task *t, bool is_idle)
 {
-	struct oracle_slot *slot;
+	struct course *c;
 
 	SIM_CHECK(s, t->head.slot < s->world.feeds[t->head.feed].n_slots, "slot %u", t->head.slot);
 	SIM_CHECK(s, t->head.seed == s->world.feeds[t->head.feed].order.seed, "the seed");
-	slot = &s->slots[t->head.feed][t->head.slot];
-	SIM_CHECK(s, slot->owner != NOBODY && oracle_is_live(&s->streams[slot->owner]),
+	SIM_CHECK(s, s->slots[t->head.feed][t->head.slot].course != NOBODY,
 		  "a task for a slot that nobody waits for");
-	SIM_CHECK(s, !slot->is_leased, "a worker writes a leased slot");
-	SIM_CHECK(s, slot->n_old_writers == 0, "a worker still writes what was in the slot before");
-	t->generation = slot->generation;
-	slot->n_writers++;
+	SIM_CHECK(s, holders_of(s, t->head.feed, t->head.slot).n == 0, "a worker writes a slot that a trainer may read");
+	c = &s->courses[s->slots[t->head.feed][t->head.slot].course];
+	t->stamp = c->n_disturbances;
 	for (unsigned i = 0; i < t->head.n_samples; i++)
-		take_row(s, t, i, slot, is_idle);
+		take_row(s, t, i, c, is_idle);
 }
 
 void oracle_blame(struct sim *s, const struct sim_task *t)
 {
 	struct oracle_slot *slot = &s->slots[t->head.feed][t->head.slot];
 
-	for (unsigned i = 0; t->generation == slot->generation && i < t->head.n_samples; i++)
-		slot->rows[t->samples[i].row].is_blamed = true;
+	for (unsigned i = 0; i < t->head.n_samples; i++) {
+		struct row *row = &slot->rows[t->samples[i].row];
+
+		row->is_blamed = row->is_blamed || row->task == t->head.id;
+	}
 }
 
 void oracle_task_over(struct sim *s, const struct sim_task *t, const bool *is_done)
 {
 	struct oracle_slot *slot = &s->slots[t->head.feed][t->head.slot];
 
-	slot->n_writers--;
-	if (t->generation != slot->generation) {
-		slot->n_old_writers--;
-		return;
-	}
 	for (unsigned i = 0; i < t->head.n_samples; i++) {
 		struct row *row = &slot->rows[t->samples[i].row];
 
+		s->n_made[t->head.feed] += is_done[i];
+		if (row->task != t->head.id || !row->is_in_hand)
+			continue;
 		row->is_in_hand = false;
 		row->is_done = is_done[i];
 	}

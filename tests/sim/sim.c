@@ -106,7 +106,8 @@ static struct event take_event(struct sim *s)
 
 static void happen(struct sim *s, const struct event *e)
 {
-	static const char *const names[] = {"read", "answer", "dead", "up", "trainer", "hangup", "exit"};
+	static const char *const names[] = {"read", "answer", "dead", "up", "trainer", "hangup", "exit",
+					     "unseen"};
 
 	if (s->is_verbose)
 		printf("%12" PRIu64 " %s %u\n", s->now, names[e->kind], e->who);
@@ -140,7 +141,8 @@ static void happen(struct sim *s, const struct event *e)
 
 static void print_action(const struct sim *s, const struct core_action *a)
 {
-	static const char *const names[] = {"read", "task", "kill", "lend", "epoch-end", "fail", "bad", "gone"};
+	static const char *const names[] = {"read", "task", "kill", "lend", "epoch-end", "fail", "bad", "gone",
+					     "peer-gone"};
 
 	printf("%12" PRIu64 "     -> %s", s->now, names[a->kind]);
 	if (a->kind == CORE_READ)
@@ -210,7 +212,7 @@ static void start(struct sim *s)
 	s->coming = NOBODY;
 	for (uint32_t f = 0; f < SIM_FEEDS_MAX; f++)
 		for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++)
-			s->slots[f][i].owner = NOBODY;
+			s->slots[f][i].course = NOBODY;
 	SIM_CHECK(s, core_bytes(spec) > 0 && core_new(spec, &s->core) == 0, "no core");
 	for (uint32_t i = 0; i < spec->n_workers; i++)
 		sim_later(s, sim_below(s, 5 * MS), EVENT_UP, i, 0);
@@ -248,14 +250,14 @@ static void stop(struct sim *s)
 {
 	core_free(s->core);
 	for (unsigned i = 0; i < SIM_STREAMS_MAX; i++)
-		free(s->streams[i].blemishes);
+		free(s->courses[i].blemishes);
 	free(s->pages);
 	world_free(s);
 	free(s);
 }
 
 struct sums {
-	uint64_t n_events, n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_units;
+	uint64_t n_events, n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_units, n_shared, n_evicted, n_peers;
 	uint64_t worst_seed;
 	double worst_wait; /* of the time allowed, in healthy worlds */
 };
@@ -273,6 +275,9 @@ static void add(struct sums *to, const struct sim *s)
 	to->n_fails += s->n_fails;
 	to->n_refused += s->n_refused;
 	to->n_gone += s->n_gone;
+	to->n_shared += s->n_shared;
+	to->n_evicted += s->n_evicted;
+	to->n_peers += s->n_peers;
 	if (s->world.is_healthy && (double)s->worst_wait_ns / (double)s->world.wait_ns_max > to->worst_wait) {
 		to->worst_wait = (double)s->worst_wait_ns / (double)s->world.wait_ns_max;
 		to->worst_seed = s->seed;
@@ -312,8 +317,10 @@ int main(int argc, char **argv)
 	}
 	printf("seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " events, %" PRIu64 " batches of %" PRIu64
 	       " rows, %" PRIu64 " bad samples, %" PRIu64 " failures, %" PRIu64 " attaches refused, %" PRIu64
-	       " trainers gone, %" PRIu64 " units inflated; longest wait in a healthy world %.2f of what is allowed (seed %" PRIu64 ")\n",
+	       " trainers gone, %" PRIu64 " joined others, %" PRIu64 " evicted, %" PRIu64 " deaths told, %" PRIu64
+	       " units inflated; longest wait in a healthy world %.2f of what is allowed (seed %" PRIu64 ")\n",
 	       first, last, sums.n_events, sums.n_lent, sums.n_rows, sums.n_bads, sums.n_fails,
-	       sums.n_refused, sums.n_gone, sums.n_units, sums.worst_wait, sums.worst_seed);
+	       sums.n_refused, sums.n_gone, sums.n_shared, sums.n_evicted, sums.n_peers, sums.n_units,
+	       sums.worst_wait, sums.worst_seed);
 	return 0;
 }

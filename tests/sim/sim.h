@@ -26,7 +26,8 @@ enum {
 	SIM_ROWS_MAX = 48,
 	SIM_WORKERS_MAX = 4,
 	SIM_GROUPS_MAX = 4,
-	SIM_TRAINERS_MAX = 12,
+	SIM_TRAINERS_MAX = 24,
+	SIM_REPLICAS_MAX = 3,
 	SIM_STREAMS_MAX = 16,
 	SIM_READS_MAX = 4096,
 	SIM_FLYING_MAX = 512,
@@ -66,6 +67,7 @@ struct odds {
 struct world {
 	struct core_spec spec;
 	struct core_feed feeds[SIM_FEEDS_MAX];
+	bool is_together[SIM_FEEDS_MAX]; /* groups of the feed are of one size, and start where the others are */
 	struct world_feed more[SIM_FEEDS_MAX];
 	struct odds odds;
 	bool is_healthy;      /* nothing but trainers ever fails */
@@ -120,7 +122,7 @@ struct sim_task {
 	struct task_sample samples[TASK_SAMPLES_MAX];
 	struct task_extent extents[TASK_SAMPLES_MAX * FIELDS_MAX];
 	struct task_inflate inflate;
-	uint64_t generation; /* of the slot's content */
+	uint64_t stamp; /* its course's disturbances when it was given out */
 };
 
 enum worker_fate { WORKER_ANSWERS, WORKER_DIES, WORKER_HANGS, WORKER_LIES };
@@ -144,41 +146,74 @@ struct sim_worker {
 
 /* ---- what the oracle knows ---- */
 
+/* Where a batch begins. */
+struct point {
+	uint64_t epoch, position;
+};
+
 struct row {
-	uint64_t position, sample;
-	bool is_masked, is_done, is_in_hand, is_bad;
-	bool is_blamed; /* a worker died on it: it goes alone until it is done or bad */
-	unsigned attempt; /* a substitute may be the same sample again, and is not to blame */
+	uint64_t position, sample, task, stamp; /* task: whose it is or was; stamp: as below */
+	bool is_masked, is_done, is_in_hand;
+	bool may_be_good, may_be_bad; /* both: the same sample once more, after a disturbance */
+	bool is_blamed;	 /* a worker died on it: it goes alone until it is done or bad */
+	unsigned counts; /* how many were bad before: a substitute may be the same sample again, and is not to blame */
 };
 
 struct oracle_slot {
-	uint32_t owner; /* stream, or NOBODY */
-	bool is_leased;
-	uint64_t lease, generation;
-	uint64_t epoch, step;
+	uint32_t course; /* or NOBODY: in the pool, or on its way there */
 	bool has_batch;
-	uint32_t n_writers, n_old_writers; /* tasks in a hand; of an older generation */
+	struct point point;
+	uint64_t batch, stamp; /* rows of a batch; its course's disturbances when the first row began */
 	struct row rows[SIM_ROWS_MAX];
 };
 
-/* A position one of whose samples was bad. */
+/* A position some of whose samples were bad. */
 struct blemish {
-	uint64_t epoch, position;
-	unsigned n;
+	struct point point;
+	unsigned counts; /* bit n: n were bad, so far as one can know */
+	uint64_t stamp;
+};
+
+/*
+ * What some streams follow together, or one alone: batches made in order into slots of its own. A disturbance is
+ * whatever may make the core begin anew somewhere: only then may a batch be made again, or dropped before all
+ * have had it.
+ */
+struct course {
+	bool is_used, is_shared, has_jumped; /* jumped: someone came ahead of where the others were */
+	uint32_t feed, group, world, rank, n_slots;
+	uint64_t batch, n_disturbances;
+	uint32_t slots[CORE_STREAM_SLOTS_MAX];
+	struct blemish *blemishes;
+	unsigned n_blemishes, n_blemishes_room;
+};
+
+struct oracle_lease {
+	uint64_t lease;
+	uint32_t slot;
+};
+
+struct peer {
+	uint32_t rank, replica;
 };
 
 struct oracle_stream {
 	bool is_used, is_detached, has_hung_up, has_exited, has_failed;
-	uint32_t trainer, feed, group, rank, generation, credit, serial, n_slots, n_leased;
-	uint32_t slots[CORE_STREAM_SLOTS_MAX];
+	bool is_replaced; /* failed so, and not told yet */
+	bool is_shared;
+	uint32_t course; /* or NOBODY: it follows none any more */
+	uint32_t trainer, feed, group, rank, replica, generation, credit, serial, n_slots, n_leased;
+	uint32_t slots[CORE_STREAM_SLOTS_MAX]; /* mapped */
+	struct oracle_lease leases[CORE_STREAM_SLOTS_MAX];
 	struct pass pass; /* of the epoch being lent */
 	uint64_t epoch, step, bad;
 	bool must_end; /* the next word must be EPOCH_END */
 	uint64_t tag;  /* of its hang-up and exit events */
-	uint64_t attached_ns, hungry_ns, n_hungry_events;
+	uint64_t attached_ns, hungry_ns, n_hungry_events, moved_ns;
 	uint64_t n_due, n_bad, n_padded;
-	struct blemish *blemishes;
-	unsigned n_blemishes, n_blemishes_room;
+	uint64_t n_unsure; /* rows more that may have been bad, of the last batch of an epoch */
+	struct peer peers[SIM_STREAMS_MAX]; /* died, and it has not been told */
+	unsigned n_peers;
 };
 
 /* ---- trainers ---- */
@@ -190,11 +225,12 @@ struct held {
 struct sim_group {
 	uint32_t feed, world, local_world, generation;
 	char name[16];
+	struct point start; /* of the first of its live members */
 	uint64_t base_epoch, base_start; /* passes of base_epoch start at a multiple of G from there */
 };
 
 struct trainer {
-	uint32_t group, rank, stream; /* stream NOBODY: away */
+	uint32_t group, rank, replica, stream; /* replica: as in core_attach; stream NOBODY: away */
 	uint64_t incarnation;
 	bool is_leaving; /* it said goodbye and still holds batches */
 	struct held inbox[CORE_STREAM_SLOTS_MAX], hands[CORE_STREAM_SLOTS_MAX];
@@ -217,12 +253,15 @@ struct sim {
 	struct sim_worker workers[SIM_WORKERS_MAX];
 	struct oracle_slot slots[SIM_FEEDS_MAX][SIM_SLOTS_MAX];
 	struct oracle_stream streams[SIM_STREAMS_MAX];
+	struct course courses[SIM_STREAMS_MAX];
+	bool is_disturbed[SIM_FEEDS_MAX]; /* something was made in vain, maybe */
+	uint64_t n_made[SIM_FEEDS_MAX];	  /* rows that workers said are done */
 	struct sim_group groups[SIM_GROUPS_MAX];
 	struct trainer trainers[SIM_TRAINERS_MAX];
 	unsigned n_groups, n_trainers;
 	uint32_t coming; /* group of the trainer that comes now, or NOBODY */
 	bool is_ending, is_verbose;
-	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, worst_wait_ns, worst_wait_events;
+	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, worst_wait_ns, worst_wait_events;
 };
 
 /* sim.c */
@@ -280,8 +319,6 @@ bool crew_is_idle(const struct sim *s);
 /* oracle.c */
 void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const struct core_attach *a);
 void oracle_start(struct sim *s, uint32_t stream, uint32_t batch, uint64_t epoch, uint64_t position, uint64_t bad);
-/* What was under way for the stream is void. */
-void oracle_void(struct sim *s, uint32_t stream);
 /* is_idle: the worker has nothing else in hand. */
 void oracle_task(struct sim *s, struct sim_task *t, bool is_idle);
 /* A worker died on it. */
@@ -290,11 +327,76 @@ void oracle_blame(struct sim *s, const struct sim_task *t);
 void oracle_task_over(struct sim *s, const struct sim_task *t, const bool *is_done);
 void oracle_released(struct sim *s, uint32_t stream, uint64_t lease);
 bool oracle_is_live(const struct oracle_stream *o);
+/* Live, and of that group; a group without a name is another one for whoever comes. */
+bool oracle_is_member(const struct sim *s, const struct oracle_stream *o, uint32_t group);
+/* Of the next batch that it is to be lent. */
+struct point oracle_point(const struct oracle_stream *o);
+
+/* holders.c */
+struct holders {
+	uint32_t n, n_quarantined, n_leases; /* quarantined: half dead, or without a lease */
+};
+
+/* Who may read the slot. */
+struct holders holders_of(const struct sim *s, uint32_t feed, uint32_t slot);
+/* May any worker write it now? Older: tasks given out up to this stamp count alone. */
+uint32_t holders_writers(const struct sim *s, uint32_t feed, uint32_t slot, uint64_t stamp);
+/* All at both ends of its life. */
+bool holders_is_gone(const struct oracle_stream *o);
+
+/* courses.c */
+int point_compare(struct point a, struct point b);
+/* The stream's slots say which course it follows: a new one, or one that is there. */
+void course_join(struct sim *s, uint32_t stream, const struct core_attach *a);
+/* The core goes along. */
+void course_sought(struct sim *s, uint32_t stream, const struct core_seek *to);
+/* It is about to be no more live. */
+void course_leave(struct sim *s, uint32_t stream);
+void course_disturb(struct sim *s, struct course *c);
+bool course_is_followed(const struct sim *s, const struct course *c, const struct oracle_stream *o);
+/* Of its live followers but `except`; false: there is none. */
+bool course_least(const struct sim *s, const struct course *c, uint32_t except, struct point *ret);
+bool course_most(const struct sim *s, const struct course *c, uint32_t except, struct point *ret);
+/* How many batches lie between. */
+uint64_t course_distance(const struct sim *s, const struct course *c, struct point from, struct point to);
+/* The slot whose content is this batch, or NULL; from where the last search ended (NULL: the first). */
+struct oracle_slot *course_find(struct sim *s, const struct course *c, struct point at, const struct oracle_slot *after);
+
+/* blemishes.c */
+/* How often the position's samples have been bad, as a set of bits; 1: never. */
+unsigned blemish_counts(const struct course *c, struct point at);
+/* It has turned out that only these can be. */
+void blemish_settle(struct course *c, struct point at, unsigned counts);
+/* Forgets those of batches that all have had. */
+void blemishes_forget(struct sim *s, struct course *c);
+void judge_bad(struct sim *s, const struct core_action *a);
+bool blemish_is_cause_real(const struct sim *s, uint32_t feed, uint64_t sample, enum cause cause);
+bool blemish_is_transient(enum cause cause);
+/* The sample that the order names for the position, its n-th substitute for n > 0. */
+uint64_t expected_sample(const struct sim *s, uint32_t feed, struct point at, unsigned n);
+
+/* failures.c */
+void judge_fail(struct sim *s, const struct core_action *a);
+/* May the stream have a batch with so many bad rows? At least, for the limit counts the replicas of a rank once. */
+uint64_t limit_least(const struct sim *s, const struct oracle_stream *o, uint64_t bad_here, uint64_t *ret_allowed);
+/* Bad rows of the slot: at least, at most. */
+void slot_bad(const struct oracle_slot *slot, uint64_t n_rows, uint64_t *ret_least, uint64_t *ret_most);
 
 /* judge.c */
 void judge_action(struct sim *s, const struct core_action *a);
+
+/* audit.c */
 void judge_state(struct sim *s);
 void judge_end(struct sim *s);
+
+/* entry.c */
+bool entry_is_impossible(const struct sim *s, const struct sim_group *g);
+bool entry_is_pool_rich(const struct sim *s, const struct sim_group *g);
+/* Before the newcomer (NOBODY: it was refused) is in the oracle's books. A refusal is right, or wrong, or up to the
+ * core. */
+void judge_attach(struct sim *s, uint32_t trainer, const struct core_attach *a, uint32_t stream, bool was_rich,
+		  const struct reason *why);
+void judge_seek(struct sim *s, uint32_t stream, const struct core_seek *to, bool is_accepted, const struct reason *why);
 
 /* trainers.c */
 void trainers_make(struct sim *s);

@@ -16,25 +16,49 @@ static uint64_t batch_all(const struct sim *s, const struct sim_group *g)
 	return feed->batch_size ? feed->batch_size * g->world : feed->batch_global;
 }
 
+/* Which feed, how many ranks, and where its passes begin: often as another group that shares the feed. */
+static void make_group(struct sim *s, uint32_t group)
+{
+	struct sim_group *g = &s->groups[group];
+	const struct sim_group *like = group && sim_odds(s, 6000) ? &s->groups[sim_below(s, group)] : NULL;
+
+	g->feed = like ? like->feed : (uint32_t)sim_below(s, s->world.spec.n_feeds);
+	g->world = (uint32_t)sim_between(s, 1, 3);
+	if (like && (s->world.is_together[g->feed] || sim_odds(s, 7000)))
+		g->world = like->world;
+	g->local_world = sim_odds(s, 8000) ? g->world : (uint32_t)sim_between(s, 1, g->world);
+	if (s->world.is_together[g->feed])
+		g->local_world = g->world;
+	g->base_epoch = sim_below(s, 4);
+	if (sim_odds(s, 5000))
+		g->base_start = sim_below(s, s->world.feeds[g->feed].n_positions);
+	if (like && sim_odds(s, 7000)) {
+		g->base_epoch = like->base_epoch;
+		g->base_start = like->base_start;
+	}
+}
+
+static void make_trainers(struct sim *s, uint32_t group)
+{
+	struct sim_group *g = &s->groups[group];
+	uint32_t n = sim_odds(s, 7500) ? 0 : (uint32_t)sim_between(s, 1, SIM_REPLICAS_MAX);
+
+	if (g->world > 1 || n || sim_odds(s, 5000))
+		snprintf(g->name, sizeof(g->name), "group%u", group);
+	for (uint32_t r = 0; r < g->local_world; r++)
+		for (uint32_t k = n ? 1 : 0; k <= n && s->n_trainers < SIM_TRAINERS_MAX; k++) {
+			s->trainers[s->n_trainers] = (struct trainer){.group = group, .rank = r, .replica = k,
+								      .stream = NOBODY};
+			sim_later(s, sim_below(s, 20 * MS), EVENT_TRAINER, s->n_trainers++, 0);
+		}
+}
+
 void trainers_make(struct sim *s)
 {
 	s->n_groups = (unsigned)sim_between(s, 1, SIM_GROUPS_MAX);
 	for (uint32_t i = 0; i < s->n_groups; i++) {
-		struct sim_group *g = &s->groups[i];
-
-		g->feed = (uint32_t)sim_below(s, s->world.spec.n_feeds);
-		g->world = (uint32_t)sim_between(s, 1, 3);
-		g->local_world = sim_odds(s, 8000) ? g->world : (uint32_t)sim_between(s, 1, g->world);
-		if (g->world > 1 || sim_odds(s, 5000))
-			snprintf(g->name, sizeof(g->name), "group%u", i);
-		g->base_epoch = sim_below(s, 4);
-		if (sim_odds(s, 5000))
-			g->base_start = sim_below(s, s->world.feeds[g->feed].n_positions);
-		for (uint32_t r = 0; r < g->local_world; r++) {
-			s->trainers[s->n_trainers] = (struct trainer){.group = i, .rank = r,
-								      .stream = NOBODY};
-			sim_later(s, sim_below(s, 20 * MS), EVENT_TRAINER, s->n_trainers++, 0);
-		}
+		make_group(s, i);
+		make_trainers(s, i);
 	}
 }
 
@@ -58,66 +82,39 @@ static void choose_place(struct sim *s, const struct sim_group *g, uint64_t *ret
 		*ret_position += sim_below(s, (n - 1 - *ret_position) / all + 1) * all;
 }
 
-static uint32_t count_group(const struct sim *s, uint32_t group)
+/* A restart of its group has begun: those of the older one fail, and are told when the actions are taken. */
+static void replace_older(struct sim *s, const struct trainer *t, bool is_accepted)
 {
-	uint32_t n = 0;
+	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
+		struct oracle_stream *o = &s->streams[i];
+		struct core_stream_view v;
 
-	for (uint32_t i = 0; i < s->world.spec.n_streams; i++)
-		n += s->streams[i].is_used && s->streams[i].group == group;
-	return n;
+		if (!oracle_is_live(o) || o->group != t->group ||
+		    o->generation == s->groups[t->group].generation)
+			continue;
+		core_view_stream(s->core, i, &v);
+		SIM_CHECK(s, v.has_failed || !is_accepted, "two restarts of a group at once");
+		if (!v.has_failed)
+			continue;
+		course_leave(s, i);
+		o->has_failed = o->is_replaced = true;
+	}
 }
 
-static bool is_rank_taken(const struct sim *s, const struct trainer *t)
-{
-	for (uint32_t i = 0; i < s->world.spec.n_streams; i++)
-		if (oracle_is_live(&s->streams[i]) && s->streams[i].group == t->group &&
-		    s->streams[i].rank == t->rank &&
-		    s->streams[i].generation == s->groups[t->group].generation)
-			return true;
-	return false;
-}
-
-static bool is_pool_rich(const struct sim *s, const struct sim_group *g)
-{
-	const struct core_feed *feed = &s->world.feeds[g->feed];
-	uint32_t n_free = 0, claims = 0;
-
-	for (uint32_t i = 0; i < feed->n_slots; i++)
-		n_free += s->slots[g->feed][i].owner == NOBODY && s->slots[g->feed][i].n_writers == 0;
-	for (uint32_t i = 0; i < s->n_groups; i++) /* a claim for those who have not come yet */
-		if (&s->groups[i] != g && s->groups[i].name[0] && s->groups[i].feed == g->feed && count_group(s, i))
-			claims += s->groups[i].local_world * feed->slots_per_rank;
-	return n_free >= claims + 2 * g->local_world;
-}
-
-static bool is_impossible(const struct sim *s, const struct sim_group *g)
-{
-	const struct core_feed *feed = &s->world.feeds[g->feed];
-	uint64_t all = batch_all(s, g);
-
-	return all % g->world || all / g->world > feed->n_rows ||
-	       (feed->last == LAST_DROP && feed->n_positions < all);
-}
-
-/* A refusal is right, or wrong, or up to the core. */
-static void judge_attach(struct sim *s, const struct trainer *t, const struct core_attach *a,
-			 bool is_accepted, bool was_taken, bool was_rich, const struct reason *why)
+static void choose_start(struct sim *s, const struct trainer *t, struct core_attach *a)
 {
 	const struct sim_group *g = &s->groups[t->group];
-	uint32_t n_used = 0;
 
-	for (uint32_t i = 0; i < s->world.spec.n_streams; i++)
-		n_used += s->streams[i].is_used;
-	if (is_impossible(s, g))
-		SIM_CHECK(s, !is_accepted, "an impossible world");
-	else if (was_taken && g->name[0])
-		SIM_CHECK(s, !is_accepted, "rank %u is taken twice", a->rank);
-	else if (n_used == s->world.spec.n_streams)
-		SIM_CHECK(s, !is_accepted, "one session too many");
-	else if (was_rich)
-		SIM_CHECK(s, is_accepted, "refused for no reason: %s", why->text);
-	if (!is_accepted)
-		SIM_CHECK(s, why->text[0] != 0, "refused without a word");
+	a->has_place = t->has_token ||
+		       (!s->world.is_together[g->feed] && sim_odds(s, s->world.feeds[g->feed].window ? 3000 : 7000));
+	a->start = sim_odds(s, 2000) ? CORE_START_NEXT_EPOCH : CORE_START_NOW;
+	if (!a->has_place)
+		return;
+	a->epoch = t->epoch;
+	a->position = t->position;
+	a->bad = t->bad;
+	if (!t->has_token)
+		choose_place(s, g, &a->epoch, &a->position);
 }
 
 static void attach(struct sim *s, uint32_t trainer)
@@ -125,30 +122,29 @@ static void attach(struct sim *s, uint32_t trainer)
 	struct trainer *t = &s->trainers[trainer];
 	struct sim_group *g = &s->groups[t->group];
 	struct core_attach a = {.feed = g->feed, .group = g->name, .rank = t->rank, .world = g->world,
-				.local_world = g->local_world, .credit = (uint32_t)sim_below(s, 5)};
-	bool was_taken, was_rich = is_pool_rich(s, g);
+				.local_world = g->local_world, .credit = (uint32_t)sim_below(s, 5),
+				.replica = t->replica, .batch = t->batch};
+	const bool was_rich = entry_is_pool_rich(s, g);
 	struct reason why = {""};
-	uint32_t stream;
+	uint32_t stream = NOBODY;
 	int r;
 
 	if (sim_odds(s, 300) && g->name[0])
 		g->generation++; /* the launcher starts them all again */
 	s->coming = t->group;
 	a.generation = g->generation;
-	was_taken = is_rank_taken(s, t);
-	if (!t->has_token)
-		choose_place(s, g, &t->epoch, &t->position);
-	a.has_place = true;
-	a.epoch = t->epoch;
-	a.position = t->position;
-	a.bad = t->bad;
-	a.batch = t->batch;
+	choose_start(s, t, &a);
 	r = core_on_attach(s->core, sim_tells(s), &a, &stream, &why);
 	SIM_CHECK(s, r == 0 || r == CORE_E_REFUSED, "attach says %d", r);
-	judge_attach(s, t, &a, r == 0, was_taken, was_rich, &why);
+	replace_older(s, t, r == 0);
+	judge_attach(s, trainer, &a, r ? NOBODY : stream, was_rich, &why);
 	if (r) {
 		s->n_refused++;
-		tick_again(s, trainer, sim_below(s, is_impossible(s, g) ? 100 * SECOND : SECOND));
+		if (sim_odds(s, 2000)) {
+			t->has_token = false; /* it gives up on going on */
+			t->bad = t->batch = 0;
+		}
+		tick_again(s, trainer, sim_below(s, entry_is_impossible(s, g) ? 100 * SECOND : SECOND));
 		return;
 	}
 	tick_again(s, trainer, sim_below(s, s->world.think_ns_max) + 1);
@@ -156,6 +152,9 @@ static void attach(struct sim *s, uint32_t trainer)
 	s->streams[stream].tag = ++s->tag;
 	t->stream = stream;
 	t->is_leaving = false;
+	t->epoch = a.epoch;
+	t->position = a.position;
+	t->bad = a.bad;
 }
 
 /* ---- going ---- */
@@ -191,13 +190,22 @@ static void die(struct sim *s, uint32_t trainer)
 	forget(s, trainer);
 }
 
-/* Whoever still was there is so no more. */
+/* Whoever still was there is so no more, and its peers have to be told. */
 static void lose(struct sim *s, uint32_t stream)
 {
-	struct trainer *t = &s->trainers[s->streams[stream].trainer];
+	const struct oracle_stream *gone = &s->streams[stream];
 
-	if (t->stream == stream)
-		forget(s, s->streams[stream].trainer);
+	if (s->trainers[gone->trainer].stream == stream)
+		forget(s, gone->trainer);
+	if (!oracle_is_live(gone))
+		return;
+	course_leave(s, stream);
+	for (uint32_t i = 0; s->world.feeds[gone->feed].window && i < s->world.spec.n_streams; i++) {
+		struct oracle_stream *o = &s->streams[i];
+
+		if (i != stream && oracle_is_member(s, o, gone->group))
+			o->peers[o->n_peers++] = (struct peer){gone->rank, gone->replica};
+	}
 }
 
 void trainer_hangup(struct sim *s, uint32_t stream, uint64_t tag)
@@ -207,7 +215,6 @@ void trainer_hangup(struct sim *s, uint32_t stream, uint64_t tag)
 	if (!o->is_used || o->tag != tag)
 		return;
 	lose(s, stream);
-	oracle_void(s, stream);
 	o->has_hung_up = true;
 	core_on_hangup(s->core, sim_tells(s), stream);
 }
@@ -219,7 +226,6 @@ void trainer_exit(struct sim *s, uint32_t stream, uint64_t tag)
 	if (!o->is_used || o->tag != tag)
 		return;
 	lose(s, stream);
-	oracle_void(s, stream);
 	o->has_exited = true;
 	core_on_exit(s->core, sim_tells(s), stream);
 }
@@ -229,7 +235,7 @@ static void goodbye(struct sim *s, uint32_t trainer)
 	struct trainer *t = &s->trainers[trainer];
 
 	t->is_leaving = true;
-	oracle_void(s, t->stream);
+	course_leave(s, t->stream);
 	s->streams[t->stream].is_detached = true;
 	if (sim_odds(s, 5000))
 		sim_later(s, sim_below(s, 2 * MS), EVENT_UNSEEN, t->stream, s->streams[t->stream].tag);
@@ -295,55 +301,32 @@ static void release(struct sim *s, struct trainer *t, unsigned which)
 	SIM_CHECK(s, core_on_release(s->core, sim_tells(s), t->stream, h.lease), "the lease is unknown");
 }
 
-/* Must batches of so many rows be refused? */
-static bool is_batch_wrong(const struct sim *s, const struct sim_group *g, uint32_t batch)
-{
-	const struct core_feed *feed = &s->world.feeds[g->feed];
-
-	return batch > feed->n_rows || (feed->last == LAST_DROP && batch > feed->n_positions);
-}
-
-/* Another size of its batches, where no other rank has to agree. */
-static bool resize(struct sim *s, struct trainer *t)
-{
-	const struct sim_group *g = &s->groups[t->group];
-	uint32_t batch = (uint32_t)sim_below(s, s->world.feeds[g->feed].n_rows + 2);
-	const struct core_seek to = {.serial = s->streams[t->stream].serial + 1, .batch = batch,
-				     .epoch = t->epoch, .position = t->position, .bad = t->bad};
-	struct reason why;
-
-	if (!is_batch_wrong(s, g, batch)) {
-		t->batch = batch;
-		return true;
-	}
-	SIM_CHECK(s, core_on_seek(s->core, sim_tells(s), t->stream, &to, &why) == CORE_E_REFUSED && why.text[0],
-		  "%u rows are taken", batch);
-	return false;
-}
-
 static void seek(struct sim *s, struct trainer *t)
 {
 	struct oracle_stream *o = &s->streams[t->stream];
-	struct core_seek to = {.serial = o->serial + 1};
-	struct reason why;
+	const struct sim_group *g = &s->groups[t->group];
+	struct core_seek to = {.serial = o->serial + 1, .batch = t->batch, .epoch = t->epoch,
+			       .position = t->position, .bad = t->bad};
+	struct reason why = {""};
+	bool is_accepted;
 
-	if (s->groups[t->group].world == 1 && sim_odds(s, 3000) && !resize(s, t))
+	if (g->world == 1 && sim_odds(s, 3000))
+		to.batch = (uint32_t)sim_below(s, s->world.feeds[g->feed].n_rows + 2);
+	if (sim_odds(s, 6000)) {
+		choose_place(s, g, &to.epoch, &to.position);
+		to.bad = 0;
+	}
+	is_accepted = core_on_seek(s->core, sim_tells(s), t->stream, &to, &why) == 0;
+	judge_seek(s, t->stream, &to, is_accepted, &why);
+	if (!is_accepted)
 		return;
-
 	while (t->n_inbox) /* sent ahead and not wanted: they are released one by one */
 		t->hands[t->n_hands++] = t->inbox[--t->n_inbox];
-	if (sim_odds(s, 6000)) {
-		choose_place(s, &s->groups[t->group], &t->epoch, &t->position);
-		t->bad = 0;
-	}
-	oracle_void(s, t->stream);
-	oracle_start(s, t->stream, t->batch, t->epoch, t->position, t->bad);
-	o->serial++;
-	to.batch = t->batch;
-	to.epoch = t->epoch;
-	to.position = t->position;
-	to.bad = t->bad;
-	SIM_CHECK(s, core_on_seek(s->core, sim_tells(s), t->stream, &to, &why) == 0, "a place is refused");
+	t->batch = to.batch;
+	t->epoch = to.epoch;
+	t->position = to.position;
+	t->bad = to.bad;
+	course_sought(s, t->stream, &to);
 }
 
 static bool misuse(struct sim *s, struct trainer *t)
@@ -359,6 +342,10 @@ static void act(struct sim *s, uint32_t trainer)
 	struct trainer *t = &s->trainers[trainer];
 	const struct odds *o = &s->world.odds;
 
+	if (s->streams[t->stream].has_failed && !t->is_leaving && sim_odds(s, 2000)) {
+		goodbye(s, trainer);
+		return;
+	}
 	if (t->is_leaving || s->streams[t->stream].has_failed) {
 		while (t->n_inbox)
 			t->hands[t->n_hands++] = t->inbox[--t->n_inbox];

@@ -184,6 +184,18 @@ static void make_units(struct sim *s, struct world_feed *more)
 		more->unit_damage[i] = sim_odds(s, damaged) ? DAMAGED : 0;
 }
 
+static void make_sharing(struct sim *s, uint32_t feed)
+{
+	struct core_feed *f = &s->world.feeds[feed];
+
+	if (sim_odds(s, 3500))
+		return;
+	f->window = sim_odds(s, 4000) ? 1 : (uint32_t)sim_between(s, 2, 6);
+	if (sim_odds(s, 3000))
+		f->evict_ns = sim_between(s, 1 * MS, sim_odds(s, 5000) ? 20 * MS : 2 * SECOND);
+	s->world.is_together[feed] = sim_odds(s, 4000);
+}
+
 static void make_feed(struct sim *s, uint32_t feed)
 {
 	static const char *const names[] = {"train", "valid", "extra"};
@@ -228,6 +240,7 @@ static void make_feed(struct sim *s, uint32_t feed)
 	f->is_transient_bad = sim_odds(s, 6000);
 	f->n_slots = (uint32_t)sim_between(s, 2, SIM_SLOTS_MAX);
 	f->slots_per_rank = (uint32_t)sim_between(s, 2, 6);
+	make_sharing(s, feed);
 }
 
 static void make_odds(struct sim *s)
