@@ -251,7 +251,7 @@ def held_alone(folder, shards, options, **feed):
         if now - olds:
             assert now & olds <= {held}, "new slots were mapped while old ones still were"
         assert len(now) <= max(n_old, 1 + n_new)
-    assert both == left | {held} and not left & olds, "held and new ones, then new ones alone"
+    assert both == left | {held} and not left & olds, ("held and new ones, then new ones alone", both, left, held, olds)
     rows = rows_of([first, *heard])
     assert len(rows) == 4 * SIZE
     print(f"  {feed.get('share', 'independent')}: {n_old} slots mapped, 1 held across the restart, then {n_new} new ones; "
