@@ -55,7 +55,7 @@ void session_drop(struct rf_session *s)
 	s->shared.fd = -1;
 	s->shared.connection++;
 	session_unmap(s);
-	memset(s->shared.is_lent, 0, sizeof(s->shared.is_lent));
+	memset(s->shared.n_lent, 0, sizeof(s->shared.n_lent));
 	s->shared.n_pending = 0;
 	s->shared.n_held = 0;
 	s->shared.last_lease = 0;

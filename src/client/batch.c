@@ -36,11 +36,10 @@ int loans_init(struct rf_session *s)
 	return 0;
 }
 
-void lease_give_back(struct rf_session *s, uint32_t slot, uint64_t lease)
+void lease_give_back(struct rf_session *s, uint64_t lease)
 {
 	struct wire_RELEASE m = {.lease = lease};
 
-	s->shared.is_lent[slot] = false;
 	if (s->shared.fd < 0)
 		return;
 	/* Any failure but a full socket is the next call's to find: it reads the hang-up. */
@@ -70,7 +69,8 @@ static const char *check_batch(const struct rf_session *s, const struct wire_BAT
 {
 	if (m->slot >= s->shared.layout.n_slots)
 		return "a slot that was never sent";
-	if (s->shared.is_lent[m->slot])
+	/* Of slots that others read, too, a batch may come again after a SEEK back to it. */
+	if (s->shared.n_lent[m->slot] && !s->shared.layout.is_shared)
 		return "a slot that is lent already";
 	if (m->n_rows > s->shared.layout.n_rows)
 		return "more rows than a batch has";
@@ -97,7 +97,7 @@ int loan_take(struct rf_session *s, const struct wire_BATCH *m, struct rf_batch 
 	b = s->shared.free_first;
 	s->shared.last_lease = m->lease;
 	if (m->serial != s->serial || !b) {
-		lease_give_back(s, m->slot, m->lease);
+		lease_give_back(s, m->lease);
 		pthread_mutex_unlock(&s->shared.lock);
 		return m->serial != s->serial ? 0
 			: session_end(s, "TooManyHeld", "%d batches are mapped still; release them",
@@ -116,7 +116,7 @@ int loan_take(struct rf_session *s, const struct wire_BATCH *m, struct rf_batch 
 	b->epoch = m->epoch;
 	b->step = m->step;
 	b->waits = (struct rf_waits){m->read_ns, m->decode_ns, m->slots_ns, m->trainer_ns};
-	s->shared.is_lent[m->slot] = true;
+	s->shared.n_lent[m->slot]++;
 	s->shared.n_held++;
 	s->shared.n_open++;
 	s->shared.n_returned++;
@@ -152,7 +152,8 @@ static void end_lease(struct rf_batch *b)
 	if (b->connection != s->shared.connection || s->shared.fd < 0)
 		return;
 	s->shared.n_held--;
-	lease_give_back(s, b->slot, b->lease);
+	s->shared.n_lent[b->slot]--;
+	lease_give_back(s, b->lease);
 	if (s->magic == CLOSED_MAGIC && s->shared.n_held == 0) {
 		close(s->shared.fd); /* it was kept for this release */
 		s->shared.fd = -1;

@@ -116,7 +116,7 @@ struct rf_session {
 		uint64_t n_samples, n_batches, n_returned, epoch;
 		struct token place; /* after the last batch that was returned */
 		struct feed_layout layout;
-		bool is_lent[SLOTS_MAX];
+		uint16_t n_lent[SLOTS_MAX]; /* loans of each slot, by leases of this connection */
 		struct map *maps[SLOTS_MAX];
 		uint64_t pending[SLOTS_MAX]; /* leases whose RELEASE found the socket full */
 		char given[TOKEN_BYTES]; /* the caller's token; the place before the first ATTACHED */
@@ -190,7 +190,7 @@ int loans_init(struct rf_session *s);
  * an older serial, which is given back at once. */
 int loan_take(struct rf_session *s, const struct wire_BATCH *m, struct rf_batch **ret);
 /* Tells the daemon that a lease is over; caller holds the lock. */
-void lease_give_back(struct rf_session *s, uint32_t slot, uint64_t lease);
+void lease_give_back(struct rf_session *s, uint64_t lease);
 /* Sends what is pending; caller holds the lock. */
 void leases_flush(struct rf_session *s);
 /* A mapping of the slot, or NULL and a reason to end the session with, or errno. Takes fd. */

@@ -193,6 +193,26 @@ def peer_gone(folder):
             assert len(rows_of(lasting.all())) == N_SAMPLES // 2
 
 
+def back_to_a_held_one(folder):
+    """A trainer that goes back to a batch that it holds, while others of the pass have it, too, gets it again."""
+    with scene.Daemon(make_config(folder)) as daemon:
+        with Trainer(waiting(1, socket=daemon.socket, group="other")) as other:
+            other.hear()
+            with ringfeed.Loader("train", socket=daemon.socket, group="mine") as loader:
+                start = loader.state_dict()
+                held = next(iter(loader))
+                rows = row_hashes(held)
+                for _ in range(3):
+                    loader.load_state_dict(start)
+                    again = next(iter(loader))
+                    assert row_hashes(again) == rows
+                    again.release()
+                assert row_hashes(held) == rows
+                held.release()
+                other.signal(signal.SIGUSR1)  # it is waited for, up to the next epoch
+                assert next(iter(loader)).epoch == 1
+
+
 def evicted(folder):
     """slow: the others wait for a stopped trainer, or it is dropped after the time that was set, and told why."""
     want = quiet(folder)
@@ -219,4 +239,4 @@ def evicted(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([replicas, taken, read_only, lockstep, late, peer_gone, evicted])
+    scene.main([replicas, taken, read_only, lockstep, late, peer_gone, back_to_a_held_one, evicted])

@@ -35,6 +35,10 @@ static void judge_lag(struct sim *s, const struct oracle_stream *o, const struct
 	struct point most;
 	uint64_t n;
 
+	for (uint32_t i = 0; i < s->world.spec.n_streams; i++)
+		if (s->world.feeds[o->feed].window && oracle_is_live(&s->streams[i]) && s->streams[i].feed == o->feed &&
+		    s->streams[i].course != o->course)
+			return; /* who makes other batches of the pass counts, too */
 	course_most(s, c, NOBODY, &most);
 	n = course_distance(s, c, oracle_point(o), most);
 	SIM_CHECK(s, v->lag <= n && v->lag <= c->n_slots, "a lag of %llu, not %llu", (unsigned long long)v->lag,
