@@ -145,6 +145,7 @@ void judge_fail(struct sim *s, const struct core_action *a)
 		break;
 	case CORE_FAIL_EVICTED:
 		judge_evicted(s, o, a);
+		peers_expect(s, a->stream);
 		break;
 	case CORE_FAIL_REPLACED:
 		break;

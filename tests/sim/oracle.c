@@ -56,7 +56,11 @@ void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const str
 	o->n_slots = core_stream_slots(s->core, stream, o->slots, CORE_STREAM_SLOTS_MAX);
 	SIM_CHECK(s, o->n_slots >= 2 && o->n_slots <= s->world.feeds[a->feed].slots_per_rank,
 		  "%u slots", o->n_slots);
-	o->credit = a->credit && a->credit < o->n_slots ? a->credit : o->n_slots;
+	o->credit = o->n_slots;
+	if (s->world.feeds[a->feed].window && s->world.feeds[a->feed].evict_ns)
+		o->credit /= 2; /* the rest is for the others, once it is dropped */
+	if (a->credit && a->credit < o->credit)
+		o->credit = a->credit;
 	oracle_start(s, stream, a->batch, a->epoch, a->position, a->bad);
 	course_join(s, stream, a);
 }

@@ -402,6 +402,8 @@ void judge_seek(struct sim *s, uint32_t stream, const struct core_seek *to, bool
 void trainers_make(struct sim *s);
 void trainer_tick(struct sim *s, uint32_t trainer, uint64_t tag);
 void trainer_lent(struct sim *s, uint32_t trainer, const struct core_action *a);
+/* The stream's trainer is gone for its group: where it shares a pass each of the others is to be told. */
+void peers_expect(struct sim *s, uint32_t stream);
 /* The one or the other signal of a death. */
 void trainer_hangup(struct sim *s, uint32_t stream, uint64_t tag);
 void trainer_exit(struct sim *s, uint32_t stream, uint64_t tag);

@@ -190,6 +190,18 @@ static void die(struct sim *s, uint32_t trainer)
 	forget(s, trainer);
 }
 
+void peers_expect(struct sim *s, uint32_t stream)
+{
+	const struct oracle_stream *gone = &s->streams[stream];
+
+	for (uint32_t i = 0; s->world.feeds[gone->feed].window && i < s->world.spec.n_streams; i++) {
+		struct oracle_stream *o = &s->streams[i];
+
+		if (i != stream && oracle_is_member(s, o, gone->group))
+			o->peers[o->n_peers++] = (struct peer){gone->rank, gone->replica};
+	}
+}
+
 /* Whoever still was there is so no more, and its peers have to be told. */
 static void lose(struct sim *s, uint32_t stream)
 {
@@ -200,12 +212,7 @@ static void lose(struct sim *s, uint32_t stream)
 	if (!oracle_is_live(gone))
 		return;
 	course_leave(s, stream);
-	for (uint32_t i = 0; s->world.feeds[gone->feed].window && i < s->world.spec.n_streams; i++) {
-		struct oracle_stream *o = &s->streams[i];
-
-		if (i != stream && oracle_is_member(s, o, gone->group))
-			o->peers[o->n_peers++] = (struct peer){gone->rank, gone->replica};
-	}
+	peers_expect(s, stream);
 }
 
 void trainer_hangup(struct sim *s, uint32_t stream, uint64_t tag)
