@@ -94,7 +94,7 @@ static void print_restart(const struct core_feed *f)
 	plan_bytes_print(f->n_slots * f->slot_bytes, all, sizeof(all));
 	plan_bytes_print(f->slot_bytes, each, sizeof(each));
 	printf("feed %s: a restart under running trainers needs up to %s beside daemon.memory: the old slots, each until the "
-	       "trainers that map it make their next call, or release it where they hold it (of one rank up to %u x %s)\n",
+	       "trainers that map it attach again, or release it where they hold it (of one rank up to %u x %s)\n",
 	       f->name, all, held_most(f), each);
 }
 

@@ -17,6 +17,7 @@ from trainers import Trainer, row_hashes, rows_of
 
 RESTARTS = 5
 SIZE = 8
+N_READ = 6  # the three that were sent before the restart are taken before it is seen
 FAR = 400  # batches; more than a new trainer may be behind
 
 
@@ -157,7 +158,8 @@ def left_behind(folder, shards, rows, world):
     taken = [[said["at"] for said in each if "at" in said] for each in heard]
     away = max(zip(taken[3], taken[3][1:]), key=lambda pair: pair[1] - pair[0])
     behind = max(sum(1 for at in each if away[0] < at <= away[1]) for each in taken)
-    print(f"  one of world {world}, busy for {away[1] - away[0]:.1f} s, came back {behind} batches behind the others, and nobody lost one")
+    print(f"  one of world {world}, busy for {away[1] - away[0]:.1f} s, came back {behind} batches behind the others, "
+          "and nobody lost one")
     assert behind > 256, behind
     daemon.stop()
 
@@ -193,7 +195,7 @@ def keeping(go, **options):
             before = row_hashes(held)
             say({"held": held["image"].ctypes.data, "rows": before, "epoch": held.epoch})
             scene.wait_until(go.exists, 60)
-            for _ in range(3):
+            for _ in range(N_READ):
                 batch = next(passes)
                 say({"epoch": batch.epoch, "rows": row_hashes(batch), "same": row_hashes(held) == before})
                 batch.release()
@@ -235,7 +237,7 @@ def held_alone(folder, shards, options, **feed):
         assert mapped(trainer.pid) == old, "nothing was unmapped before its next call"
         watch = Watch(trainer.pid)
         go.touch()
-        heard = [trainer.hear() for _ in range(3)]
+        heard = [trainer.hear() for _ in range(N_READ)]
         assert all(said["same"] for said in heard)
         both = set(mapped(trainer.pid).values())
         go.unlink()
@@ -253,7 +255,7 @@ def held_alone(folder, shards, options, **feed):
         assert len(now) <= max(n_old, 1 + n_new)
     assert both == left | {held} and not left & olds, ("held and new ones, then new ones alone", both, left, held, olds)
     rows = rows_of([first, *heard])
-    assert len(rows) == 4 * SIZE
+    assert len(rows) == (1 + N_READ) * SIZE
     print(f"  {feed.get('share', 'independent')}: {n_old} slots mapped, 1 held across the restart, then {n_new} new ones; "
           f"never more than {max(map(len, seen))} ({len(seen)} looks)")
     return config, n_old

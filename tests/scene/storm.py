@@ -231,12 +231,13 @@ class Storm:
     def kill(self, is_calm):
         member = self.rng.choice(self.running())
         trainer = self.trainers[member]
-        if is_calm:
+        if is_calm:  # nobody of its group is on the way back
+            self.settle()
             self.wait(lambda: all(self.has_attached(peer) for peer in self.peers(member)))
         if self.n_kills % 2:
             self.have_child(trainer)
         self.turn(self.rng.random() * 0.03)
-        before = {peer: self.path(peer).stat().st_size for peer in self.peers(member)}
+        before = {peer: self.path(peer).stat().st_size for peer in self.peers(member) if self.has_attached(peer)}
         trainer.kill()
         trainer.__exit__()
         self.trainers[member] = None

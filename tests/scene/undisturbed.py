@@ -37,7 +37,8 @@ class Rows:
 
     def __init__(self, folder, shards):
         folder.mkdir()
-        self.config = scene.write_config(folder, {"quiet": feed(shards, batch={"size": N - 20, "last": "pad"})}, memory="192MiB")
+        quiet = feed(shards, batch={"size": N - 20, "last": "pad"})
+        self.config = scene.write_config(folder, {"quiet": quiet}, memory="192MiB")
         self.epochs = []
 
     def read_to(self, n_epochs):
