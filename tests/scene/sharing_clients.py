@@ -104,7 +104,7 @@ def taken(folder):
                     assert "error" not in other.hear()
 
 
-def read_only(folder):
+def p03_read_only(folder):
     """P3: nobody writes what others read; who wants to takes a copy."""
     with scene.Daemon(make_config(folder)) as daemon:
         with ringfeed.Loader("train", socket=daemon.socket) as loader:
@@ -239,4 +239,4 @@ def evicted(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([replicas, taken, read_only, lockstep, late, peer_gone, back_to_a_held_one, evicted])
+    scene.main([replicas, taken, p03_read_only, lockstep, late, peer_gone, back_to_a_held_one, evicted])
