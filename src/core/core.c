@@ -395,8 +395,8 @@ static void work(struct core *c)
 		c->is_dirty = true; /* a trainer may wait for what was lent: it goes out before the rest is planned */
 		return;
 	}
-	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
-		uint32_t t = (c->turn + i) % c->spec.n_streams;
+	for (uint32_t i = 0; i < c->n_tracks; i++) {
+		uint32_t t = (c->turn + i) % c->n_tracks;
 
 		if (c->tracks[t].is_used)
 			batches_open(c, t);
@@ -457,7 +457,7 @@ static void account(struct core *c, uint64_t now_ns)
 {
 	uint64_t passed = now_ns > c->now_ns ? now_ns - c->now_ns : 0;
 
-	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+	for (uint32_t i = 0; i < c->n_streams; i++) {
 		struct stream *s = &c->streams[i];
 
 		if (!s->is_used)

@@ -28,7 +28,7 @@ static bool is_over_limit(struct core *c, uint32_t stream, uint64_t bad_here, st
 	double share = feed->bad_limit * (double)feed->n_positions;
 	uint64_t allowed = share < 1 ? 1 : (uint64_t)share, n = bad_here + s->bad;
 
-	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+	for (uint32_t i = 0; i < c->n_streams; i++) {
 		const struct stream *other = &c->streams[i];
 
 		/* A dead one's count came back with the token of whoever took its place. */
@@ -176,7 +176,7 @@ void lend_all(struct core *c)
 
 	while (has_lent) { /* what one is lent may be what others have waited for */
 		has_lent = false;
-		for (uint32_t i = 0; i < c->spec.n_streams; i++)
+		for (uint32_t i = 0; i < c->n_streams; i++)
 			if (is_live(&c->streams[i]))
 				has_lent |= lend_to(c, i);
 	}

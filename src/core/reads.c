@@ -149,8 +149,8 @@ static bool is_full(struct core *c, const struct round *round)
 
 static void collect_due(struct core *c, struct round *round)
 {
-	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
-		struct track *t = &c->tracks[(c->turn + i) % c->spec.n_streams];
+	for (uint32_t i = 0; i < c->n_tracks; i++) {
+		struct track *t = &c->tracks[(c->turn + i) % c->n_tracks];
 		uint32_t job;
 
 		while (t->is_used && !is_full(c, round) && (job = job_pop(c, &t->unread)) != NONE) {
@@ -182,10 +182,10 @@ static void collect_ahead(struct core *c, struct round *round)
 {
 	uint32_t n_tracks = 0;
 
-	for (uint32_t i = 0; i < c->spec.n_streams; i++)
+	for (uint32_t i = 0; i < c->n_tracks; i++)
 		n_tracks += c->tracks[i].is_used;
-	for (uint32_t i = 0; n_tracks && i < c->spec.n_streams; i++) {
-		uint32_t track = (c->turn + i) % c->spec.n_streams;
+	for (uint32_t i = 0; n_tracks && i < c->n_tracks; i++) {
+		uint32_t track = (c->turn + i) % c->n_tracks;
 		struct track *t = &c->tracks[track];
 
 		while (t->is_used && !is_full(c, round) && t->ahead_bytes < room_ahead(c, t->feed) / n_tracks &&

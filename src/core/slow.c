@@ -24,7 +24,7 @@ static uint64_t blocks_since(const struct core *c, uint32_t stream)
 	if (!is_live(s) || !c->feeds[s->feed].feed.window || !c->feeds[s->feed].feed.evict_ns ||
 	    s->wait != CORE_WAIT_TRAINER)
 		return UINT64_MAX;
-	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+	for (uint32_t i = 0; i < c->n_streams; i++) {
 		uint64_t since = waits_since(c, &c->streams[i], s);
 
 		least = since < least ? since : least;
@@ -36,7 +36,7 @@ uint64_t slow_deadline(const struct core *c)
 {
 	uint64_t least = UINT64_MAX;
 
-	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+	for (uint32_t i = 0; i < c->n_streams; i++) {
 		uint64_t since = blocks_since(c, i);
 
 		if (since != UINT64_MAX && since + c->feeds[c->streams[i].feed].feed.evict_ns < least)
@@ -47,7 +47,7 @@ uint64_t slow_deadline(const struct core *c)
 
 void slow_time(struct core *c)
 {
-	for (uint32_t i = 0; i < c->spec.n_streams && actions_left(c) >= ACTIONS_SLACK; i++) {
+	for (uint32_t i = 0; i < c->n_streams && actions_left(c) >= ACTIONS_SLACK; i++) {
 		uint64_t since = blocks_since(c, i), allowed = c->feeds[c->streams[i].feed].feed.evict_ns;
 		struct core_action what = {.kind = CORE_FAIL};
 

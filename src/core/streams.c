@@ -97,6 +97,8 @@ int core_on_attach(struct core *c, uint64_t now_ns, struct core_attach *a, uint3
 		return CORE_E_REFUSED;
 	}
 	s->is_used = true;
+	if (stream >= c->n_streams)
+		c->n_streams = stream + 1;
 	s->maps_own = !c->tracks[s->track].is_shared;
 	most = c->tracks[s->track].n_slots;
 	if (c->feeds[a->feed].feed.window && c->feeds[a->feed].feed.evict_ns)
@@ -188,6 +190,8 @@ static void end_if_gone(struct core *c, uint32_t stream)
 	if (!s->has_hung_up || s->n_holds > 0)
 		return;
 	s->is_used = false;
+	while (c->n_streams > 0 && !c->streams[c->n_streams - 1].is_used)
+		c->n_streams--;
 	group_put(c, s->group);
 	action_add(c, CORE_GONE, stream);
 }
@@ -196,7 +200,7 @@ void tell_peers(struct core *c, const struct stream *gone)
 {
 	if (!c->feeds[gone->feed].feed.window)
 		return;
-	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
+	for (uint32_t i = 0; i < c->n_streams; i++) {
 		struct core_action *a;
 
 		if (!is_live(&c->streams[i]) || c->streams[i].group != gone->group)

@@ -106,8 +106,8 @@ static uint32_t batch_to_do(const struct core *c, const struct track *t)
 
 static bool give_batch(struct core *c, uint32_t worker)
 {
-	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
-		uint32_t t = (c->task_turn + i) % c->spec.n_streams, slot, n;
+	for (uint32_t i = 0; i < c->n_tracks; i++) {
+		uint32_t t = (c->task_turn + i) % c->n_tracks, slot, n;
 		struct hand *h;
 
 		if (!c->tracks[t].is_used)

@@ -60,7 +60,7 @@ bool team_is_complete(const struct core *c, uint32_t job)
 	for (uint32_t i = j->first_rider; i != NONE; i = c->jobs[i].next_rider)
 		if (c->jobs[i].slot == NONE)
 			return false;
-	for (uint32_t i = 0; is_coupled(c, j->feed) && i < c->spec.n_streams; i++) {
+	for (uint32_t i = 0; is_coupled(c, j->feed) && i < c->n_tracks; i++) {
 		const struct track *t = &c->tracks[i];
 
 		/* One that has a row for it has opened that batch. */

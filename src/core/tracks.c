@@ -37,6 +37,8 @@ uint32_t track_make(struct core *c, const struct track *like, uint32_t batch, ui
 			    .batch = batch, .is_shared = like->is_shared, .is_used = true, .unread = list_empty(),
 			    .unread_ahead = list_empty(), .ahead = list_empty(), .batches = list_empty(),
 			    .first_follower = NONE};
+	if (track >= c->n_tracks)
+		c->n_tracks = track + 1;
 	take_slots(c, track, n_slots);
 	cursor_set(c, track, &t->open, at);
 	t->read = t->open;
@@ -113,6 +115,8 @@ static void end(struct core *c, uint32_t track)
 	for (uint32_t i = 0; i < t->n_slots; i++)
 		c->slots[t->slots[i]].track = NONE; /* back in the pool once nobody holds or writes it */
 	t->is_used = false;
+	while (c->n_tracks > 0 && !c->tracks[c->n_tracks - 1].is_used)
+		c->n_tracks--;
 	team_check_all(c, t->feed);
 }
 
