@@ -52,6 +52,7 @@ static void launch(struct core *c)
 
 struct round {
 	uint32_t n;	  /* candidates */
+	uint32_t n_jobs;  /* that have what they need, or candidates for it */
 	uint64_t budget;  /* bytes still to be given out */
 	bool is_ahead; /* of samples without a slot yet */
 	bool may_use_must;
@@ -147,17 +148,20 @@ static bool is_full(struct core *c, const struct round *round)
 	return round->budget == 0 || round->n + c->n_fields > CANDIDATES_MAX;
 }
 
+/* One batch of each track: what is due first is read first, and what lies beside it on the disk later. */
 static void collect_due(struct core *c, struct round *round)
 {
 	for (uint32_t i = 0; i < c->n_tracks; i++) {
 		struct track *t = &c->tracks[(c->turn + i) % c->n_tracks];
-		uint32_t job;
+		uint32_t job, slot = t->is_used && t->unread.head != NONE ? c->jobs[t->unread.head].slot : NONE;
 
-		while (t->is_used && !is_full(c, round) && (job = job_pop(c, &t->unread)) != NONE) {
-			if (add_candidates(c, round, job))
-				continue;
-			job_push_front(c, &t->unread, job);
-			break;
+		while (t->is_used && !is_full(c, round) && t->unread.head != NONE && c->jobs[t->unread.head].slot == slot) {
+			job = job_pop(c, &t->unread);
+			if (!add_candidates(c, round, job)) {
+				job_push_front(c, &t->unread, job);
+				break;
+			}
+			round->n_jobs++;
 		}
 	}
 }
@@ -299,14 +303,16 @@ static void read_starved(struct core *c)
 
 void reads_plan(struct core *c)
 {
-	struct round due = {0}, ahead = {.is_ahead = true};
+	struct round due, ahead = {.is_ahead = true};
 
 	units_feed_starved(c);
 	read_starved(c);
-	due.may_use_must = c->starved == NONE;
-	due.budget = (uint64_t)((due.may_use_must ? c->must.n_free : 0) + c->ahead.n_free) * CORE_PAGE;
-	collect_due(c, &due);
-	run_round(c, &due);
+	do {
+		due = (struct round){.may_use_must = c->starved == NONE};
+		due.budget = (uint64_t)((due.may_use_must ? c->must.n_free : 0) + c->ahead.n_free) * CORE_PAGE;
+		collect_due(c, &due);
+		run_round(c, &due);
+	} while (due.n_jobs > 0 && !due.found_no_room);
 	units_feed_starved(c); /* whoever has just found no room: with all cleared away it may be enough */
 	/* Reading ahead waits until a good part of its zone is free, so that neighbours come together, and
 	 * then, when the holes were too short, until there are more of them. */
