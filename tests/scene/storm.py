@@ -231,9 +231,9 @@ class Storm:
     def kill(self, is_calm):
         member = self.rng.choice(self.running())
         trainer = self.trainers[member]
-        if is_calm:  # nobody of its group is on the way back
+        if is_calm:  # neither it nor anybody of its group is on the way back
             self.settle()
-            self.wait(lambda: all(self.has_attached(peer) for peer in self.peers(member)))
+            self.wait(lambda: all(self.has_attached(m) for m in [member, *self.peers(member)]))
         if self.n_kills % 2:
             self.have_child(trainer)
         self.turn(self.rng.random() * 0.03)
