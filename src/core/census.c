@@ -330,7 +330,8 @@ void core_check(const struct core *c)
 	check_teams(c);
 	check_fills(c);
 	for (uint32_t i = 0; i < c->spec.n_feeds; i++)
-		check_units(c, i);
+		if (c->feeds[i].feed.base == i)
+			check_units(c, i); /* a view uses its base's */
 	for (uint32_t i = 0; i < c->n_slots; i++)
 		check_slot(c, i);
 }

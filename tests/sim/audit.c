@@ -35,15 +35,14 @@ static void judge_lag(struct sim *s, const struct oracle_stream *o, const struct
 	struct point most;
 	uint64_t n;
 
+	most = oracle_point(o);
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++)
-		if (s->world.feeds[o->feed].window && oracle_is_live(&s->streams[i]) && s->streams[i].feed == o->feed &&
-		    s->streams[i].course != o->course)
-			return; /* who makes other batches of the pass counts, too */
-	course_most(s, c, NOBODY, &most);
+		if (team_has(s, o, &s->streams[i]) && point_compare(oracle_point(&s->streams[i]), most) > 0)
+			most = oracle_point(&s->streams[i]);
 	n = course_distance(s, c, oracle_point(o), most);
-	SIM_CHECK(s, v->lag <= n && v->lag <= c->n_slots, "a lag of %llu, not %llu", (unsigned long long)v->lag,
+	SIM_CHECK(s, v->lag <= n && (team_is_company(s, c) || v->lag <= c->n_slots), "a lag of %llu, not %llu", (unsigned long long)v->lag,
 		  (unsigned long long)n);
-	if (c->n_disturbances == 0 && !c->has_jumped)
+	if (c->n_disturbances == 0 && !c->has_jumped && !team_is_company(s, c))
 		SIM_CHECK(s, v->lag == n, "a lag of %llu, not %llu", (unsigned long long)v->lag, (unsigned long long)n);
 }
 
@@ -69,19 +68,12 @@ static bool is_served_late(struct sim *s, const struct oracle_stream *o)
 	return false;
 }
 
-static bool is_last(const struct sim *s, const struct oracle_stream *o)
-{
-	struct point least;
-
-	course_least(s, &s->courses[o->course], NOBODY, &least);
-	return point_compare(oracle_point(o), least) == 0;
-}
-
 static bool is_alone(const struct sim *s, const struct oracle_stream *o)
 {
 	struct point other;
 
-	return !course_least(s, &s->courses[o->course], (uint32_t)(o - s->streams), &other);
+	return !team_is_company(s, &s->courses[o->course]) &&
+	       !course_least(s, &s->courses[o->course], (uint32_t)(o - s->streams), &other);
 }
 
 /* Slots of its course that anybody holds. */
@@ -94,7 +86,7 @@ static uint32_t count_held(const struct sim *s, const struct oracle_stream *o)
 	return n;
 }
 
-/* Has one who shares its course, has batches and does nothing, kept it waiting for too long? */
+/* Has one who shares its pass, has batches and does nothing, kept it waiting for too long? */
 static bool is_kept_waiting(const struct sim *s, const struct oracle_stream *o)
 {
 	const uint64_t allowed = s->world.feeds[o->feed].evict_ns;
@@ -104,7 +96,7 @@ static bool is_kept_waiting(const struct sim *s, const struct oracle_stream *o)
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
 		const struct oracle_stream *slow = &s->streams[i];
 
-		if (slow != o && oracle_is_live(slow) && slow->course == o->course &&
+		if (slow != o && team_has(s, o, slow) &&
 		    (slow->n_leased > 1 || slow->n_leased >= slow->credit) &&
 		    point_compare(oracle_point(slow), oracle_point(o)) <= 0 && s->told_ns - slow->moved_ns > allowed)
 			return true;
@@ -118,8 +110,7 @@ static void judge_hungry(struct sim *s, struct oracle_stream *o, bool is_quiet)
 
 	SIM_CHECK(s, !is_served_late(s, o), "stream %lu is not lent what lies there", stream);
 	if (is_quiet) {
-		SIM_CHECK(s, !is_last(s, o) || count_held(s, o) == o->n_slots,
-			  "stream %lu waits, and nothing is under way", stream);
+		SIM_CHECK(s, !team_moves(s, o), "stream %lu waits, and nothing is under way", stream);
 		SIM_CHECK(s, !s->world.feeds[o->feed].window || !is_kept_waiting(s, o),
 			  "stream %lu is kept waiting by one that should have been dropped", stream);
 	}
@@ -163,10 +154,10 @@ static void judge_course(struct sim *s, const struct course *c)
 {
 	const struct core_feed *feed = &s->world.feeds[c->feed];
 
-	for (unsigned i = 0; i < c->n_blemishes; i++)
+	for (const struct blemish *b = c->blemishes.all; b < c->blemishes.all + c->blemishes.n; b++)
 		SIM_CHECK(s, feed->policy != CORE_BAD_FAIL &&
-			  (c->blemishes[i].stamp < c->n_disturbances || c->blemishes[i].counts < 2U << ORDER_ATTEMPTS ||
-			   c->blemishes[i].counts & ((2U << ORDER_ATTEMPTS) - 1)), "it should have failed");
+			  (b->stamp < c->n_disturbances || b->counts < 2U << ORDER_ATTEMPTS ||
+			   b->counts & ((2U << ORDER_ATTEMPTS) - 1)), "it should have failed");
 }
 
 static void judge_feed(struct sim *s, uint32_t feed)

@@ -8,55 +8,99 @@
 
 #include <stdlib.h>
 
-static struct blemish *find(const struct course *c, struct point at)
+static struct blemish *find(const struct blemishes *b, struct point at, uint32_t course)
 {
-	for (unsigned i = 0; i < c->n_blemishes; i++)
-		if (point_compare(c->blemishes[i].point, at) == 0)
-			return &c->blemishes[i];
+	for (unsigned i = 0; i < b->n; i++)
+		if (point_compare(b->all[i].point, at) == 0 && b->all[i].course == course)
+			return &b->all[i];
 	return NULL;
 }
 
-static struct blemish *add(struct course *c, struct point at)
+static struct blemish *add(struct blemishes *b, struct point at, uint32_t course)
 {
-	if (c->n_blemishes == c->n_blemishes_room) {
-		c->n_blemishes_room = c->n_blemishes_room * 2 + 64;
-		c->blemishes = realloc(c->blemishes, c->n_blemishes_room * sizeof(*c->blemishes));
-		if (!c->blemishes)
+	if (b->n == b->n_room) {
+		b->n_room = b->n_room * 2 + 64;
+		b->all = realloc(b->all, b->n_room * sizeof(*b->all));
+		if (!b->all)
 			abort();
 	}
-	c->blemishes[c->n_blemishes] = (struct blemish){.point = at, .counts = 1, .stamp = c->n_disturbances};
-	return &c->blemishes[c->n_blemishes++];
+	b->all[b->n] = (struct blemish){.point = at, .course = course};
+	return &b->all[b->n++];
 }
 
-unsigned blemish_counts(const struct course *c, struct point at)
+/* A row that goes along with others' begins where they are: with what they, or it before a disturbance, were told. */
+static unsigned counts_of_others(const struct sim *s, const struct course *c, struct point at)
 {
-	const struct blemish *b = find(c, at);
+	const struct blemishes *b = &s->teams[world_base(s, c->feed)].blemishes;
+	unsigned counts = 0;
 
-	return b ? b->counts | (b->stamp < c->n_disturbances) : 1;
+	for (unsigned i = 0; i < b->n; i++)
+		if (point_compare(b->all[i].point, at) == 0 &&
+		    (b->all[i].course != (uint32_t)(c - s->courses) || b->all[i].stamp < c->n_disturbances))
+			counts |= b->all[i].counts;
+	return counts;
 }
 
-void blemish_settle(struct course *c, struct point at, unsigned counts)
+unsigned blemish_counts(const struct sim *s, const struct course *c, struct point at)
 {
-	struct blemish *b = find(c, at);
+	const struct blemish *b = find(&c->blemishes, at, (uint32_t)(c - s->courses));
+	unsigned own = b ? b->counts | (b->stamp < c->n_disturbances) : 1;
+
+	return s->world.feeds[c->feed].window ? own | counts_of_others(s, c, at) : own;
+}
+
+void blemish_settle(struct sim *s, struct course *c, struct point at, unsigned counts)
+{
+	const uint32_t course = (uint32_t)(c - s->courses);
+	struct blemish *b = find(&c->blemishes, at, course);
 
 	if (!b && counts == 1)
 		return;
-	b = b ? b : add(c, at);
+	b = b ? b : add(&c->blemishes, at, course);
 	b->counts = counts;
 	b->stamp = c->n_disturbances;
 	if (counts == 1)
-		*b = c->blemishes[--c->n_blemishes];
+		*b = c->blemishes.all[--c->blemishes.n];
+}
+
+/* The course was told; whoever rides along was not. */
+static void tell_others(struct sim *s, const struct course *c, struct point at, unsigned counts)
+{
+	struct blemishes *all = &s->teams[world_base(s, c->feed)].blemishes;
+	struct blemish *b;
+
+	if (!s->world.feeds[c->feed].window)
+		return;
+	b = find(all, at, (uint32_t)(c - s->courses));
+	b = b ? b : add(all, at, (uint32_t)(c - s->courses));
+	b->counts |= counts;
+	b->stamp = c->n_disturbances;
+}
+
+static void forget_before(struct blemishes *b, struct point least)
+{
+	for (unsigned i = b->n; i-- > 0;)
+		if (point_compare(b->all[i].point, least) < 0)
+			b->all[i] = b->all[--b->n];
 }
 
 void blemishes_forget(struct sim *s, struct course *c)
 {
 	struct point least;
 
-	if (!course_least(s, c, NOBODY, &least))
-		return;
-	for (unsigned i = c->n_blemishes; i-- > 0;)
-		if (point_compare(c->blemishes[i].point, least) < 0)
-			c->blemishes[i] = c->blemishes[--c->n_blemishes];
+	if (course_least(s, c, NOBODY, &least))
+		forget_before(&c->blemishes, least);
+	if (team_least(s, c->feed, &least))
+		forget_before(&s->teams[world_base(s, c->feed)].blemishes, least);
+}
+
+void blemishes_bequeath(struct sim *s, uint32_t course)
+{
+	struct blemishes *b = &s->teams[world_base(s, s->courses[course].feed)].blemishes;
+
+	for (unsigned i = 0; i < b->n; i++)
+		if (b->all[i].course == course)
+			b->all[i].course = NOBODY;
 }
 
 uint64_t expected_sample(const struct sim *s, uint32_t feed, struct point at, unsigned n)
@@ -113,13 +157,14 @@ void judge_bad(struct sim *s, const struct core_action *a)
 	if (blemish_is_transient(a->bad.cause))
 		SIM_CHECK(s, feed->is_transient_bad, "a fault of the machine counts as a bad sample");
 	c = &s->courses[o->course];
-	counts = blemish_counts(c, at);
+	counts = blemish_counts(s, c, at);
 	if (feed->policy == CORE_BAD_MASK)
 		counts &= 1; /* a masked row cannot be bad again */
 	for (unsigned n = 0; n <= ORDER_ATTEMPTS; n++)
 		if (counts & 1U << n && a->bad.sample == expected_sample(s, o->feed, at, n))
 			after |= 2U << n;
 	SIM_CHECK(s, after, "not the sample of that position, or one too many");
-	blemish_settle(c, at, after);
+	blemish_settle(s, c, at, after);
+	tell_others(s, c, at, after);
 	s->n_bads++;
 }

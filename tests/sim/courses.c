@@ -78,8 +78,9 @@ struct oracle_slot *course_find(struct sim *s, const struct course *c, struct po
 
 void course_disturb(struct sim *s, struct course *c)
 {
+	team_upset(s, c);
 	c->n_disturbances++;
-	s->is_disturbed[c->feed] = true;
+	s->is_disturbed[world_base(s, c->feed)] = true;
 }
 
 /* ---- coming and going ---- */
@@ -92,16 +93,18 @@ static uint32_t make(struct sim *s, const struct oracle_stream *o, const struct 
 	while (s->courses[i].is_used)
 		i++;
 	c = &s->courses[i];
+	c->feed = o->feed;
+	if (!team_is_company(s, c))
+		team_begin(s, c->feed);
 	c->is_used = true;
 	c->is_shared = s->world.feeds[o->feed].window || a->replica;
 	c->has_jumped = false;
-	c->feed = o->feed;
 	c->group = o->group;
 	c->world = a->world;
 	c->rank = a->rank;
 	c->n_slots = o->n_slots;
 	c->batch = o->pass.batch;
-	c->n_disturbances = c->n_blemishes = 0;
+	c->n_disturbances = c->blemishes.n = 0;
 	memcpy(c->slots, o->slots, sizeof(c->slots));
 	for (uint32_t k = 0; k < c->n_slots; k++) {
 		struct oracle_slot *slot = &s->slots[c->feed][c->slots[k]];
@@ -139,7 +142,8 @@ static void check_oldest(struct sim *s, const struct course *c, struct point at,
 	struct point before = {least.epoch, least.position - all};
 
 	for (uint32_t i = 0; i < SIM_STREAMS_MAX; i++)
-		if (s->courses[i].is_used && s->courses[i].feed == c->feed && &s->courses[i] != c)
+		if (s->courses[i].is_used && &s->courses[i] != c &&
+		    world_base(s, s->courses[i].feed) == world_base(s, c->feed))
 			return; /* what is there of another is not there of this one, maybe */
 	while (least.position >= all && (slot = course_find(s, c, before, slot)))
 		SIM_CHECK(s, slot->stamp < c->n_disturbances || point_compare(at, before) <= 0 ||
@@ -188,6 +192,7 @@ void course_join(struct sim *s, uint32_t stream, const struct core_attach *a)
 	else
 		follow(s, stream, &s->courses[course], a);
 	o->course = course;
+	team_upset(s, &s->courses[course]);
 	o->is_shared = s->courses[course].is_shared;
 	if (!has_company(s, stream))
 		s->groups[o->group].start = (struct point){a->epoch, a->position};
@@ -198,7 +203,8 @@ static void end(struct sim *s, struct course *c)
 	for (uint32_t i = 0; i < c->n_slots; i++)
 		s->slots[c->feed][c->slots[i]].course = NOBODY;
 	c->is_used = false;
-	s->is_disturbed[c->feed] = true;
+	blemishes_bequeath(s, (uint32_t)(c - s->courses));
+	s->is_disturbed[world_base(s, c->feed)] = true;
 }
 
 void course_leave(struct sim *s, uint32_t stream)
@@ -210,6 +216,7 @@ void course_leave(struct sim *s, uint32_t stream)
 	if (o->course == NOBODY)
 		return;
 	c = &s->courses[o->course];
+	team_upset(s, c);
 	if (!course_least(s, c, stream, &least))
 		end(s, c);
 	else if (point_compare(oracle_point(o), least) < 0)
@@ -223,6 +230,7 @@ void course_sought(struct sim *s, uint32_t stream, const struct core_seek *to)
 	struct course *c = &s->courses[o->course];
 	struct point before = oracle_point(o), after, least, most;
 
+	team_upset(s, c);
 	oracle_start(s, stream, to->batch, to->epoch, to->position, to->bad);
 	o->serial = to->serial;
 	after = oracle_point(o);

@@ -98,11 +98,33 @@ static void begin(struct sim *s, uint32_t worker)
 	}
 }
 
+/* The rows of its samples and of their targets; returns how many targets. */
+static size_t read_writes(struct sim *s, struct sim_task *t, const unsigned char *bytes, size_t n_bytes)
+{
+	struct task_target target;
+	size_t n = 0;
+
+	t->n_writes = 0;
+	for (uint32_t i = 0; i < t->head.n_samples; i++) {
+		t->writes[t->n_writes++] = (struct sim_write){.feed = t->head.feed, .slot = t->head.slot,
+							      .row = t->samples[i].row, .sample = i};
+		SIM_CHECK(s, n + t->samples[i].n_more <= TASK_TARGETS_MAX &&
+			  (n + t->samples[i].n_more) * sizeof(target) <= n_bytes, "too many targets");
+		for (uint32_t k = 0; k < t->samples[i].n_more; k++) {
+			memcpy(&target, bytes + n++ * sizeof(target), sizeof(target));
+			SIM_CHECK(s, target.reserved == 0, "a target");
+			t->writes[t->n_writes++] = (struct sim_write){.feed = target.feed, .slot = target.slot,
+								      .row = target.row, .sample = i};
+		}
+	}
+	return n;
+}
+
 static void read_message(struct sim *s, uint32_t worker, uint64_t id, struct sim_task *t)
 {
 	static _Alignas(16) unsigned char bytes[SIM_MESSAGE_MAX];
 	size_t n = core_task_message(s->core, worker, id, bytes, sizeof(bytes)), at = sizeof(t->head);
-	size_t n_extents;
+	size_t n_extents, n_targets;
 
 	SIM_CHECK(s, n >= sizeof(t->head), "a task of %zu bytes", n);
 	memcpy(&t->head, bytes, sizeof(t->head));
@@ -116,11 +138,15 @@ static void read_message(struct sim *s, uint32_t worker, uint64_t id, struct sim
 		  t->head.n_samples <= TASK_SAMPLES_MAX && t->head.feed < s->world.spec.n_feeds,
 		  "a task of %u samples of feed %u", t->head.n_samples, t->head.feed);
 	n_extents = t->head.n_samples * s->world.more[t->head.feed].samples.n_fields;
-	SIM_CHECK(s, n == at + t->head.n_samples * sizeof(t->samples[0]) +
+	SIM_CHECK(s, n >= at + t->head.n_samples * sizeof(t->samples[0]) +
 		  n_extents * sizeof(t->extents[0]), "its length");
 	memcpy(t->samples, bytes + at, t->head.n_samples * sizeof(t->samples[0]));
 	at += t->head.n_samples * sizeof(t->samples[0]);
 	memcpy(t->extents, bytes + at, n_extents * sizeof(t->extents[0]));
+	at += n_extents * sizeof(t->extents[0]);
+	n_targets = read_writes(s, t, bytes + at, n - at);
+	SIM_CHECK(s, n == at + n_targets * sizeof(struct task_target), "its length");
+	s->n_riders += n_targets;
 }
 
 void crew_take(struct sim *s, const struct core_action *a)

@@ -179,7 +179,7 @@ static void pin_extent(struct sim *s, const struct sim_task *t, const struct tas
 		uint64_t end = x->at + n - at * CORE_PAGE;
 
 		SIM_CHECK(s, p->state == PAGE_HELD, "a task reads a page without bytes");
-		SIM_CHECK(s, p->feed == t->head.feed && p->shard == shard && p->unit == unit &&
+		SIM_CHECK(s, p->feed == world_base(s, t->head.feed) && p->shard == shard && p->unit == unit &&
 			  p->file_page == from / CORE_PAGE + at - x->at / CORE_PAGE,
 			  "a task reads a page of other bytes");
 		SIM_CHECK(s, p->n_valid >= (end < CORE_PAGE ? end : CORE_PAGE), "a task reads past a read");

@@ -120,7 +120,7 @@ static bool is_contradicted(const struct sim *s, const struct trainer *t, const 
 static bool is_company(const struct sim *s, uint32_t feed, uint32_t group)
 {
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++)
-		if (group == NOBODY ? oracle_is_live(&s->streams[i]) && s->streams[i].feed == feed
+		if (group == NOBODY ? oracle_is_live(&s->streams[i]) && world_base(s, s->streams[i].feed) == world_base(s, feed)
 				    : oracle_is_member(s, &s->streams[i], group))
 			return true;
 	return false;
@@ -141,7 +141,7 @@ static void judge_start(const struct sim *s, const struct trainer *t, const stru
 {
 	const struct sim_group *g = &s->groups[t->group];
 	const struct core_feed *feed = &s->world.feeds[g->feed];
-	uint64_t furthest = 0, all = feed->n_rows * 4;
+	uint64_t furthest = 0, all = SIM_ROWS_MAX * 4;
 
 	if (is_company(s, g->feed, t->group)) {
 		SIM_CHECK(s, a->epoch == g->start.epoch && a->position == g->start.position, "not where its group is");
@@ -156,23 +156,35 @@ static void judge_start(const struct sim *s, const struct trainer *t, const stru
 		const struct oracle_stream *o = &s->streams[i];
 		const struct point at = oracle_point(o);
 
-		if (oracle_is_live(o) && o->feed == g->feed && at.epoch * feed->n_positions + at.position > furthest)
+		if (oracle_is_live(o) && world_base(s, o->feed) == world_base(s, g->feed) && at.epoch * feed->n_positions + at.position > furthest)
 			furthest = at.epoch * feed->n_positions + at.position;
 	}
 	furthest += (SIM_SLOTS_MAX + 1) * (all > feed->n_positions ? feed->n_positions : all) + feed->n_positions;
 	SIM_CHECK(s, a->epoch * feed->n_positions + a->position <= furthest, "a start where nobody is yet");
 }
 
+/* Those who share the pass have to wait for it, whatever batches they want. */
+static enum verdict judge_team(const struct sim *s, const struct course *c, struct point at)
+{
+	struct point least;
+
+	if (!course_least(s, c, NOBODY, &least) || point_compare(at, least) >= 0)
+		return APART;
+	return judge_behind(s, c, at, least) == TOGETHER ? APART : judge_behind(s, c, at, least);
+}
+
 /* It shares what it must, and nothing else. */
 static void judge_sharing(const struct sim *s, const struct trainer *t, const struct core_attach *a, bool is_accepted,
 			  uint32_t course, bool was_rich, const struct reason *why)
 {
-	unsigned n[TOGETHER + 1] = {0};
+	unsigned n[TOGETHER + 1] = {0}, n_team[TOGETHER + 1] = {0};
 	bool is_right = course == NOBODY;
 
 	for (uint32_t i = 0; i < SIM_STREAMS_MAX; i++) {
 		enum verdict v;
 
+		if (team_is_of(s, &s->courses[i], s->groups[t->group].feed))
+			n_team[judge_team(s, &s->courses[i], (struct point){a->epoch, a->position})]++;
 		if (!is_alike(s, &s->courses[i], t, a))
 			continue;
 		v = judge_course(s, &s->courses[i], (struct point){a->epoch, a->position}, NOBODY);
@@ -182,7 +194,8 @@ static void judge_sharing(const struct sim *s, const struct trainer *t, const st
 	if (is_accepted) {
 		SIM_CHECK(s, is_right, "it shares batches with others that want other ones");
 		SIM_CHECK(s, course != NOBODY || (!n[TOGETHER] && !n[TOO_LATE]), "the same batches are made twice");
-	} else if (!n[TOO_LATE] && !n[UP_TO_IT]) {
+		SIM_CHECK(s, course != NOBODY || !n_team[TOO_LATE], "the others have to wait for too long");
+	} else if (!n[TOO_LATE] && !n[UP_TO_IT] && !n_team[TOO_LATE] && !n_team[UP_TO_IT]) {
 		SIM_CHECK(s, !n[TOGETHER] && !was_rich, "refused for no reason: %s", why->text);
 	}
 }

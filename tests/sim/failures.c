@@ -91,7 +91,7 @@ static bool keeps_waiting(const struct sim *s, const struct oracle_stream *slow,
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
 		const struct oracle_stream *o = &s->streams[i];
 
-		if (o != slow && oracle_is_live(o) && o->feed == slow->feed && o->n_leased < o->credit &&
+		if (o != slow && oracle_is_live(o) && team_has(s, slow, o) && o->n_leased < o->credit &&
 		    point_compare(oracle_point(slow), oracle_point(o)) <= 0 && s->now - o->moved_ns >= evict_ns)
 			return true;
 	}
@@ -124,7 +124,7 @@ void judge_fail(struct sim *s, const struct core_action *a)
 		return;
 	}
 	SIM_CHECK(s, oracle_is_live(o), "a failure for nobody");
-	counts = blemish_counts(&s->courses[o->course], at);
+	counts = blemish_counts(s, &s->courses[o->course], at);
 	switch (a->bad.failure) {
 	case CORE_FAIL_BAD_SAMPLE:
 		SIM_CHECK(s, feed->policy == CORE_BAD_FAIL && counts & 2, "policy");
@@ -141,11 +141,10 @@ void judge_fail(struct sim *s, const struct core_action *a)
 			  blemish_is_cause_real(s, o->feed, a->bad.sample, a->bad.cause), "storage is fine");
 		break;
 	case CORE_FAIL_CHANGED:
-		SIM_CHECK(s, s->world.more[o->feed].n_changes > 0, "nothing has changed");
+		SIM_CHECK(s, s->world.more[world_base(s, o->feed)].n_changes > 0, "nothing has changed");
 		break;
 	case CORE_FAIL_EVICTED:
 		judge_evicted(s, o, a);
-		peers_expect(s, a->stream);
 		break;
 	case CORE_FAIL_REPLACED:
 		break;
@@ -153,4 +152,6 @@ void judge_fail(struct sim *s, const struct core_action *a)
 	s->n_fails++;
 	course_leave(s, a->stream);
 	o->has_failed = true;
+	if (a->bad.failure == CORE_FAIL_EVICTED)
+		trainer_mourned(s, a->stream);
 }

@@ -53,8 +53,12 @@ uint32_t holders_writers(const struct sim *s, uint32_t feed, uint32_t slot, uint
 		for (unsigned k = 0; k < s->workers[i].n_tasks; k++) {
 			const struct sim_task *t = &s->workers[i].tasks[k];
 
-			n += t->head.kind == TASK_ROWS && t->head.feed == feed && t->head.slot == slot &&
-			     t->stamp <= stamp;
+			for (unsigned w = 0; t->head.kind == TASK_ROWS && w < t->n_writes; w++)
+				if (t->writes[w].feed == feed && t->writes[w].slot == slot &&
+				    t->writes[w].stamp <= stamp) {
+					n++;
+					break;
+				}
 		}
 	return n;
 }

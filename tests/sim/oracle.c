@@ -58,9 +58,8 @@ void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const str
 		  "%u slots", o->n_slots);
 	o->credit = o->n_slots;
 	if (s->world.feeds[a->feed].window && s->world.feeds[a->feed].evict_ns)
-		o->credit /= 2; /* the rest is for the others, once it is dropped */
-	if (a->credit && a->credit < o->credit)
-		o->credit = a->credit;
+		o->credit /= 2; /* what one that is dropped holds must not be all there is */
+	o->credit = a->credit && a->credit < o->credit ? a->credit : o->credit;
 	oracle_start(s, stream, a->batch, a->epoch, a->position, a->bad);
 	course_join(s, stream, a);
 }
@@ -103,17 +102,15 @@ static bool find_batch(const struct oracle_stream *o, struct point row_at, uint3
 	       pass_position(&pass, step, o->rank, row) == row_at.position;
 }
 
-static struct point batch_of(struct sim *s, const struct course *c, const struct sim_task *t, unsigned i)
+static struct point batch_of(struct sim *s, const struct course *c, struct point at, uint32_t row)
 {
-	const struct point at = {t->head.epoch, t->samples[i].position};
 	struct point ret;
 
 	for (uint32_t k = 0; k < s->world.spec.n_streams; k++)
-		if (course_is_followed(s, c, &s->streams[k]) &&
-		    find_batch(&s->streams[k], at, t->samples[i].row, &ret))
+		if (course_is_followed(s, c, &s->streams[k]) && find_batch(&s->streams[k], at, row, &ret))
 			return ret;
 	sim_fail(s, "oracle.c: batch_of", "row %u of epoch %llu is no place of position %llu, or nobody needs it",
-		 t->samples[i].row, (unsigned long long)at.epoch, (unsigned long long)at.position);
+		 row, (unsigned long long)at.epoch, (unsigned long long)at.position);
 }
 
 /* The slot takes another batch than what is in it. */
@@ -145,7 +142,7 @@ static uint32_t flags_for(const struct sim *s, const struct course *c, uint64_t 
 /* How many of the position's samples were bad, of what it may have been: those for which the task is right. */
 static unsigned narrow(struct sim *s, struct course *c, const struct task_sample *said, struct point at)
 {
-	unsigned counts = blemish_counts(c, at), left = 0;
+	unsigned counts = blemish_counts(s, c, at), left = 0;
 
 	for (unsigned n = 0; n <= ORDER_ATTEMPTS; n++)
 		if (counts & 1U << n && said->sample == expected_sample(s, c->feed, at, n) &&
@@ -153,28 +150,37 @@ static unsigned narrow(struct sim *s, struct course *c, const struct task_sample
 			left |= 1U << n;
 	SIM_CHECK(s, left, "sample %llu, flags %u at position %llu (bad ones before: set %x)",
 		  (unsigned long long)said->sample, said->flags, (unsigned long long)at.position, counts);
-	blemish_settle(c, at, left);
+	blemish_settle(s, c, at, left);
 	return left;
 }
 
-static void take_row(struct sim *s, const struct sim_task *t, unsigned i, struct course *c, bool is_idle)
+/* Has the task a row in that slot already? */
+static bool is_begun(const struct sim_task *t, const struct sim_write *w)
 {
-	const struct task_sample *said = &t->samples[i];
-	struct oracle_slot *slot = &s->slots[t->head.feed][t->head.slot];
-	struct point at = batch_of(s, c, t, i);
-	struct row *row = &slot->rows[said->row];
+	for (const struct sim_write *other = t->writes; other < w; other++)
+		if (other->feed == w->feed && other->slot == w->slot)
+			return true;
+	return false;
+}
+
+static void take_row(struct sim *s, const struct sim_task *t, const struct sim_write *w, struct course *c, bool is_idle)
+{
+	const struct task_sample *said = &t->samples[w->sample];
+	const struct point row_at = {t->head.epoch, said->position};
+	struct oracle_slot *slot = &s->slots[w->feed][w->slot];
+	struct point at = batch_of(s, c, row_at, w->row);
+	struct row *row = &slot->rows[w->row];
 	unsigned counts;
 	bool is_blamed;
 
-	SIM_CHECK(s, said->row < s->world.feeds[c->feed].n_rows, "row %u", said->row);
 	if (!slot->has_batch || slot->batch != c->batch || point_compare(slot->point, at) != 0) {
-		SIM_CHECK(s, i == 0, "two batches in one task");
-		begin_batch(s, c, t->head.slot, at);
+		SIM_CHECK(s, !is_begun(t, w), "two batches in one task");
+		begin_batch(s, c, w->slot, at);
 	}
 	if (row->is_done || row->is_in_hand)
 		SIM_CHECK(s, row->stamp < c->n_disturbances &&
-			  holders_writers(s, c->feed, t->head.slot, row->stamp) == 0, "a row is written twice");
-	counts = narrow(s, c, said, (struct point){t->head.epoch, said->position});
+			  holders_writers(s, c->feed, w->slot, row->stamp) == 0, "a row is written twice");
+	counts = narrow(s, c, said, row_at);
 	is_blamed = row->is_blamed && row->counts == counts && row->stamp == c->n_disturbances;
 	SIM_CHECK(s, !is_blamed || (t->head.n_samples == 1 && is_idle),
 		  "a sample on which a worker died is not tried alone");
@@ -184,43 +190,62 @@ static void take_row(struct sim *s, const struct sim_task *t, unsigned i, struct
 			    .is_blamed = is_blamed, .counts = counts};
 }
 
-void oracle_task(struct sim *s, struct sim_task *t, bool is_idle)
+static void take_write(struct sim *s, const struct sim_task *t, struct sim_write *w, bool is_idle)
 {
 	struct course *c;
 
-	SIM_CHECK(s, t->head.slot < s->world.feeds[t->head.feed].n_slots, "slot %u", t->head.slot);
+	SIM_CHECK(s, w->feed < s->world.spec.n_feeds && w->slot < s->world.feeds[w->feed].n_slots &&
+		  w->row < s->world.feeds[w->feed].n_rows, "row %u of slot %u of feed %u", w->row, w->slot, w->feed);
+	SIM_CHECK(s, w->feed == t->head.feed || world_base(s, w->feed) == world_base(s, t->head.feed),
+		  "a target with other samples");
+	SIM_CHECK(s, w == t->writes || t->writes[w - t->writes - 1].sample != w->sample ||
+		  s->world.feeds[w->feed].window, "a target of a feed that is not shared");
+	SIM_CHECK(s, s->slots[w->feed][w->slot].course != NOBODY, "a task for a slot that nobody waits for");
+	SIM_CHECK(s, holders_of(s, w->feed, w->slot).n == 0, "a worker writes a slot that a trainer may read");
+	c = &s->courses[s->slots[w->feed][w->slot].course];
+	w->stamp = c->n_disturbances;
+	take_row(s, t, w, c, is_idle);
+}
+
+void oracle_task(struct sim *s, struct sim_task *t, bool is_idle)
+{
 	SIM_CHECK(s, t->head.seed == s->world.feeds[t->head.feed].order.seed, "the seed");
-	SIM_CHECK(s, s->slots[t->head.feed][t->head.slot].course != NOBODY,
-		  "a task for a slot that nobody waits for");
-	SIM_CHECK(s, holders_of(s, t->head.feed, t->head.slot).n == 0, "a worker writes a slot that a trainer may read");
-	c = &s->courses[s->slots[t->head.feed][t->head.slot].course];
-	t->stamp = c->n_disturbances;
-	for (unsigned i = 0; i < t->head.n_samples; i++)
-		take_row(s, t, i, c, is_idle);
+	for (unsigned i = 0; i < t->n_writes; i++)
+		take_write(s, t, &t->writes[i], is_idle);
 }
 
 void oracle_blame(struct sim *s, const struct sim_task *t)
 {
-	struct oracle_slot *slot = &s->slots[t->head.feed][t->head.slot];
-
-	for (unsigned i = 0; i < t->head.n_samples; i++) {
-		struct row *row = &slot->rows[t->samples[i].row];
+	for (unsigned i = 0; i < t->n_writes; i++) {
+		const struct sim_write *w = &t->writes[i];
+		struct row *row = &s->slots[w->feed][w->slot].rows[w->row];
 
 		row->is_blamed = row->is_blamed || row->task == t->head.id;
 	}
 }
 
+/* The row is out of the worker's hand; true: it is one that somebody waits for. */
+static bool write_over(struct sim *s, const struct sim_task *t, const struct sim_write *w, bool is_done)
+{
+	struct oracle_slot *slot = &s->slots[w->feed][w->slot];
+	struct row *row = &slot->rows[w->row];
+
+	if (row->task != t->head.id || !row->is_in_hand)
+		return false;
+	row->is_in_hand = false;
+	row->is_done = is_done;
+	return slot->has_batch && slot->course != NOBODY && w->stamp == s->courses[slot->course].n_disturbances;
+}
+
 void oracle_task_over(struct sim *s, const struct sim_task *t, const bool *is_done)
 {
-	struct oracle_slot *slot = &s->slots[t->head.feed][t->head.slot];
+	bool is_wanted[TASK_SAMPLES_MAX] = {false};
 
+	for (unsigned i = 0; i < t->n_writes; i++)
+		is_wanted[t->writes[i].sample] |= write_over(s, t, &t->writes[i], is_done[t->writes[i].sample]);
 	for (unsigned i = 0; i < t->head.n_samples; i++) {
-		struct row *row = &slot->rows[t->samples[i].row];
-
-		s->n_made[t->head.feed] += is_done[i];
-		if (row->task != t->head.id || !row->is_in_hand)
-			continue;
-		row->is_in_hand = false;
-		row->is_done = is_done[i];
+		s->n_made[world_base(s, t->head.feed)] += is_done[i];
+		if (is_done[i] && is_wanted[i])
+			team_made(s, t->head.feed, (struct point){t->head.epoch, t->samples[i].position});
 	}
 }

@@ -250,14 +250,16 @@ static void stop(struct sim *s)
 {
 	core_free(s->core);
 	for (unsigned i = 0; i < SIM_STREAMS_MAX; i++)
-		free(s->courses[i].blemishes);
+		free(s->courses[i].blemishes.all);
+	for (unsigned i = 0; i < SIM_FEEDS_MAX; i++)
+		free(s->teams[i].blemishes.all);
 	free(s->pages);
 	world_free(s);
 	free(s);
 }
 
 struct sums {
-	uint64_t n_events, n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_units, n_shared, n_evicted, n_peers;
+	uint64_t n_events, n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_units, n_shared, n_evicted, n_peers, n_riders;
 	uint64_t worst_seed;
 	double worst_wait; /* of the time allowed, in healthy worlds */
 };
@@ -278,6 +280,7 @@ static void add(struct sums *to, const struct sim *s)
 	to->n_shared += s->n_shared;
 	to->n_evicted += s->n_evicted;
 	to->n_peers += s->n_peers;
+	to->n_riders += s->n_riders;
 	if (s->world.is_healthy && (double)s->worst_wait_ns / (double)s->world.wait_ns_max > to->worst_wait) {
 		to->worst_wait = (double)s->worst_wait_ns / (double)s->world.wait_ns_max;
 		to->worst_seed = s->seed;
@@ -317,10 +320,10 @@ int main(int argc, char **argv)
 	}
 	printf("seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " events, %" PRIu64 " batches of %" PRIu64
 	       " rows, %" PRIu64 " bad samples, %" PRIu64 " failures, %" PRIu64 " attaches refused, %" PRIu64
-	       " trainers gone, %" PRIu64 " joined others, %" PRIu64 " evicted, %" PRIu64 " deaths told, %" PRIu64
+	       " trainers gone, %" PRIu64 " joined others, %" PRIu64 " evicted, %" PRIu64 " deaths told, %" PRIu64 " rows made along with others, %" PRIu64
 	       " units inflated; longest wait in a healthy world %.2f of what is allowed (seed %" PRIu64 ")\n",
 	       first, last, sums.n_events, sums.n_lent, sums.n_rows, sums.n_bads, sums.n_fails,
-	       sums.n_refused, sums.n_gone, sums.n_shared, sums.n_evicted, sums.n_peers, sums.n_units,
+	       sums.n_refused, sums.n_gone, sums.n_shared, sums.n_evicted, sums.n_peers, sums.n_riders, sums.n_units,
 	       sums.worst_wait, sums.worst_seed);
 	return 0;
 }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #define NOBODY UINT32_MAX
+#define NO_EPOCH UINT64_MAX
 
 enum {
 	SIM_FEEDS_MAX = 3,
@@ -33,6 +34,7 @@ enum {
 	SIM_FLYING_MAX = 512,
 	SIM_EVENTS_MAX = 8192,
 	SIM_MESSAGE_MAX = 65536,
+	SIM_MADE_MAX = 4096, /* a power of two */
 	DAMAGED = 1000000, /* in unit_damage: for ever, not by a fault that was counted */
 };
 
@@ -117,12 +119,19 @@ struct flight {
 
 /* ---- workers ---- */
 
+/* A row that a task writes: its samples' own, each followed by those of its targets. */
+struct sim_write {
+	uint32_t feed, slot, row, sample; /* sample: its number in the task */
+	uint64_t stamp;			  /* its course's disturbances when it was given out */
+};
+
 struct sim_task {
 	struct task head;
 	struct task_sample samples[TASK_SAMPLES_MAX];
 	struct task_extent extents[TASK_SAMPLES_MAX * FIELDS_MAX];
 	struct task_inflate inflate;
-	uint64_t stamp; /* its course's disturbances when it was given out */
+	struct sim_write writes[TASK_SAMPLES_MAX + TASK_TARGETS_MAX];
+	unsigned n_writes;
 };
 
 enum worker_fate { WORKER_ANSWERS, WORKER_DIES, WORKER_HANGS, WORKER_LIES };
@@ -167,11 +176,24 @@ struct oracle_slot {
 	struct row rows[SIM_ROWS_MAX];
 };
 
-/* A position some of whose samples were bad. */
+/* A position some of whose samples were bad; course: who was told so. */
 struct blemish {
 	struct point point;
 	unsigned counts; /* bit n: n were bad, so far as one can know */
 	uint64_t stamp;
+	uint32_t course;
+};
+
+struct blemishes {
+	struct blemish *all;
+	unsigned n, n_room;
+};
+
+/* What the courses of one pass have in common: those of the feeds of one base, where that is shared. */
+struct team {
+	struct blemishes blemishes;
+	struct point made[SIM_MADE_MAX]; /* positions that were made, found by a hash; epoch NO_EPOCH: none */
+	struct point excused;		 /* what lies before it may be made once more */
 };
 
 /*
@@ -184,8 +206,7 @@ struct course {
 	uint32_t feed, group, world, rank, n_slots;
 	uint64_t batch, n_disturbances;
 	uint32_t slots[CORE_STREAM_SLOTS_MAX];
-	struct blemish *blemishes;
-	unsigned n_blemishes, n_blemishes_room;
+	struct blemishes blemishes;
 };
 
 struct oracle_lease {
@@ -254,6 +275,7 @@ struct sim {
 	struct oracle_slot slots[SIM_FEEDS_MAX][SIM_SLOTS_MAX];
 	struct oracle_stream streams[SIM_STREAMS_MAX];
 	struct course courses[SIM_STREAMS_MAX];
+	struct team teams[SIM_FEEDS_MAX]; /* by base */
 	bool is_disturbed[SIM_FEEDS_MAX]; /* something was made in vain, maybe */
 	uint64_t n_made[SIM_FEEDS_MAX];	  /* rows that workers said are done */
 	struct sim_group groups[SIM_GROUPS_MAX];
@@ -261,7 +283,7 @@ struct sim {
 	unsigned n_groups, n_trainers;
 	uint32_t coming; /* group of the trainer that comes now, or NOBODY */
 	bool is_ending, is_verbose;
-	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, worst_wait_ns, worst_wait_events;
+	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, n_riders, worst_wait_ns, worst_wait_events;
 };
 
 /* sim.c */
@@ -283,6 +305,8 @@ void sim_later(struct sim *s, uint64_t in_ns, enum event_kind kind, uint32_t who
 /* world.c */
 void world_make(struct sim *s);
 void world_free(struct sim *s);
+/* The feed whose samples it has. */
+uint32_t world_base(const struct sim *s, uint32_t feed);
 /* What a worker finds in a sample, the same whenever it looks. */
 enum cause world_cause(const struct sim *s, uint32_t feed, uint64_t sample);
 bool world_is_poison(const struct sim *s, uint32_t feed, uint64_t sample);
@@ -339,7 +363,7 @@ struct holders {
 
 /* Who may read the slot. */
 struct holders holders_of(const struct sim *s, uint32_t feed, uint32_t slot);
-/* May any worker write it now? Older: tasks given out up to this stamp count alone. */
+/* May any worker write it now? Older: what was given out up to this stamp counts alone. */
 uint32_t holders_writers(const struct sim *s, uint32_t feed, uint32_t slot, uint64_t stamp);
 /* All at both ends of its life. */
 bool holders_is_gone(const struct oracle_stream *o);
@@ -362,13 +386,33 @@ uint64_t course_distance(const struct sim *s, const struct course *c, struct poi
 /* The slot whose content is this batch, or NULL; from where the last search ended (NULL: the first). */
 struct oracle_slot *course_find(struct sim *s, const struct course *c, struct point at, const struct oracle_slot *after);
 
+/* teams.c */
+/* Do they share the pass, each in slots of its own? */
+bool team_is_of(const struct sim *s, const struct course *c, uint32_t feed);
+/* Does the other stream take part in what this one does? */
+bool team_has(const struct sim *s, const struct oracle_stream *o, const struct oracle_stream *other);
+/* Is there another course that takes part in the pass? */
+bool team_is_company(const struct sim *s, const struct course *c);
+/* Of its live streams; false: there is none. */
+bool team_least(const struct sim *s, uint32_t feed, struct point *ret);
+/* Can each course go on, if only what it has asked for comes? */
+bool team_moves(const struct sim *s, const struct oracle_stream *o);
+/* Somebody comes, or begins anew: what was about to be made for others may be made again for it. */
+void team_upset(struct sim *s, const struct course *c);
+/* The first of the pass has come. */
+void team_begin(struct sim *s, uint32_t feed);
+/* Someone's row of that position is made. */
+void team_made(struct sim *s, uint32_t feed, struct point at);
+
 /* blemishes.c */
 /* How often the position's samples have been bad, as a set of bits; 1: never. */
-unsigned blemish_counts(const struct course *c, struct point at);
+unsigned blemish_counts(const struct sim *s, const struct course *c, struct point at);
 /* It has turned out that only these can be. */
-void blemish_settle(struct course *c, struct point at, unsigned counts);
+void blemish_settle(struct sim *s, struct course *c, struct point at, unsigned counts);
 /* Forgets those of batches that all have had. */
 void blemishes_forget(struct sim *s, struct course *c);
+/* The course is over: what it was told stands for those it shared rows with. */
+void blemishes_bequeath(struct sim *s, uint32_t course);
 void judge_bad(struct sim *s, const struct core_action *a);
 bool blemish_is_cause_real(const struct sim *s, uint32_t feed, uint64_t sample, enum cause cause);
 bool blemish_is_transient(enum cause cause);
@@ -402,8 +446,8 @@ void judge_seek(struct sim *s, uint32_t stream, const struct core_seek *to, bool
 void trainers_make(struct sim *s);
 void trainer_tick(struct sim *s, uint32_t trainer, uint64_t tag);
 void trainer_lent(struct sim *s, uint32_t trainer, const struct core_action *a);
-/* The stream's trainer is gone for its group: where it shares a pass each of the others is to be told. */
-void peers_expect(struct sim *s, uint32_t stream);
+/* Others of its group have to hear that it is gone. */
+void trainer_mourned(struct sim *s, uint32_t stream);
 /* The one or the other signal of a death. */
 void trainer_hangup(struct sim *s, uint32_t stream, uint64_t tag);
 void trainer_exit(struct sim *s, uint32_t stream, uint64_t tag);

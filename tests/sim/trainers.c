@@ -21,10 +21,13 @@ static void make_group(struct sim *s, uint32_t group)
 {
 	struct sim_group *g = &s->groups[group];
 	const struct sim_group *like = group && sim_odds(s, 6000) ? &s->groups[sim_below(s, group)] : NULL;
+	const uint32_t other = (uint32_t)sim_below(s, s->world.spec.n_feeds);
 
 	g->feed = like ? like->feed : (uint32_t)sim_below(s, s->world.spec.n_feeds);
+	if (like && world_base(s, other) == world_base(s, like->feed) && sim_odds(s, 7000))
+		g->feed = other;
 	g->world = (uint32_t)sim_between(s, 1, 3);
-	if (like && (s->world.is_together[g->feed] || sim_odds(s, 7000)))
+	if (like && like->feed == g->feed && (s->world.is_together[g->feed] || sim_odds(s, 7000)))
 		g->world = like->world;
 	g->local_world = sim_odds(s, 8000) ? g->world : (uint32_t)sim_between(s, 1, g->world);
 	if (s->world.is_together[g->feed])
@@ -190,7 +193,7 @@ static void die(struct sim *s, uint32_t trainer)
 	forget(s, trainer);
 }
 
-void peers_expect(struct sim *s, uint32_t stream)
+void trainer_mourned(struct sim *s, uint32_t stream)
 {
 	const struct oracle_stream *gone = &s->streams[stream];
 
@@ -212,7 +215,7 @@ static void lose(struct sim *s, uint32_t stream)
 	if (!oracle_is_live(gone))
 		return;
 	course_leave(s, stream);
-	peers_expect(s, stream);
+	trainer_mourned(s, stream);
 }
 
 void trainer_hangup(struct sim *s, uint32_t stream, uint64_t tag)

@@ -5,6 +5,11 @@
 
 #include <stdlib.h>
 
+uint32_t world_base(const struct sim *s, uint32_t feed)
+{
+	return s->world.feeds[feed].base;
+}
+
 static uint64_t hash(uint64_t a, uint64_t b)
 {
 	uint64_t z = a * 0x9E3779B97F4A7C15 + b;
@@ -196,6 +201,24 @@ static void make_sharing(struct sim *s, uint32_t feed)
 	s->world.is_together[feed] = sim_odds(s, 4000);
 }
 
+static void make_batches(struct sim *s, struct core_feed *f)
+{
+	f->batch_size = f->batch_global = 0;
+	if (sim_odds(s, 6000)) {
+		f->batch_size = sim_between(s, 1, sim_odds(s, 5000) ? 6 : 40);
+		f->n_rows = (uint32_t)f->batch_size;
+	} else {
+		f->batch_global = 6 * sim_between(s, 1, 8);
+		f->n_rows = (uint32_t)f->batch_global / (sim_odds(s, 3000) ? 2 : 1);
+	}
+}
+
+static void make_slots(struct sim *s, struct core_feed *f)
+{
+	f->n_slots = (uint32_t)sim_between(s, 2, SIM_SLOTS_MAX);
+	f->slots_per_rank = (uint32_t)sim_between(s, 2, 6);
+}
+
 static void make_feed(struct sim *s, uint32_t feed)
 {
 	static const char *const names[] = {"train", "valid", "extra"};
@@ -222,13 +245,7 @@ static void make_feed(struct sim *s, uint32_t feed)
 	if (sim_odds(s, 4000))
 		make_mix(s, f, more);
 	f->n_positions = order_length(&f->order, &more->order_shards);
-	if (sim_odds(s, 6000)) {
-		f->batch_size = sim_between(s, 1, sim_odds(s, 5000) ? 6 : 40);
-		f->n_rows = (uint32_t)f->batch_size;
-	} else {
-		f->batch_global = 6 * sim_between(s, 1, 8);
-		f->n_rows = (uint32_t)f->batch_global / (sim_odds(s, 3000) ? 2 : 1);
-	}
+	make_batches(s, f);
 	f->last = (enum last)sim_below(s, 3);
 	f->policy = (enum core_policy)sim_below(s, 3);
 	if (f->policy == CORE_BAD_FAIL && sim_odds(s, 9000)) {
@@ -238,9 +255,24 @@ static void make_feed(struct sim *s, uint32_t feed)
 	}
 	f->bad_limit = sim_odds(s, 7000) ? 1.0 : 0.001 * (double)sim_below(s, 100);
 	f->is_transient_bad = sim_odds(s, 6000);
-	f->n_slots = (uint32_t)sim_between(s, 2, SIM_SLOTS_MAX);
-	f->slots_per_rank = (uint32_t)sim_between(s, 2, 6);
+	make_slots(s, f);
 	make_sharing(s, feed);
+}
+
+/* The samples and the order of another, and its faults, but slots of its own. */
+static void make_view(struct sim *s, uint32_t feed, uint32_t base)
+{
+	static const char *const names[] = {"train", "train/small", "train/tiny"};
+	struct core_feed *f = &s->world.feeds[feed];
+
+	s->world.more[feed] = s->world.more[base];
+	s->world.is_together[feed] = s->world.is_together[base];
+	*f = s->world.feeds[base];
+	f->name = names[feed];
+	f->inflated_bytes = 0;
+	if (sim_odds(s, 6000))
+		make_batches(s, f);
+	make_slots(s, f);
 }
 
 static void make_odds(struct sim *s)
@@ -294,10 +326,18 @@ void world_make(struct sim *s)
 {
 	struct world *w = &s->world;
 	struct core_spec *spec = &w->spec;
+	uint32_t n_views;
 
 	spec->n_feeds = (unsigned)sim_between(s, 1, SIM_FEEDS_MAX);
-	for (uint32_t i = 0; i < spec->n_feeds; i++)
-		make_feed(s, i);
+	n_views = spec->n_feeds > 1 && sim_odds(s, 5000) ? (uint32_t)sim_between(s, 1, spec->n_feeds - 1) : 0;
+	for (uint32_t i = 0; i < spec->n_feeds; i++) {
+		if (i == spec->n_feeds - n_views && w->feeds[0].window && sim_odds(s, 5000))
+			w->is_together[0] = true;
+		if (i + n_views < spec->n_feeds)
+			make_feed(s, i);
+		else
+			make_view(s, i, 0);
+	}
 	make_odds(s);
 	spec->feeds = w->feeds;
 	spec->n_workers = (unsigned)sim_between(s, 1, SIM_WORKERS_MAX);
@@ -324,6 +364,8 @@ void world_free(struct sim *s)
 	for (uint32_t i = 0; i < s->world.spec.n_feeds; i++) {
 		struct world_feed *f = &s->world.more[i];
 
+		if (world_base(s, i) != i)
+			continue; /* its base's */
 		free(f->samples.places);
 		free(f->n_errors);
 		free(f->n_late);
