@@ -31,6 +31,7 @@ static uint64_t count_lag(const struct core *c, const struct stream *s)
 	struct pass pass = c->tracks[s->track].open.pass;
 	const uint64_t all = pass.batch * pass.world;
 	struct place furthest = s->next;
+	uint64_t n;
 
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
 		const struct stream *other = &c->streams[i];
@@ -41,9 +42,10 @@ static uint64_t count_lag(const struct core *c, const struct stream *s)
 	}
 	if (furthest.epoch == s->next.epoch)
 		return (furthest.position - s->next.position) / all;
+	pass.start = 0;
+	n = (furthest.epoch - s->next.epoch - 1) * pass_n_batches(&pass);
 	pass.start = s->next.position;
-	return pass_n_batches(&pass) + (furthest.epoch - s->next.epoch - 1) * (pass.n_samples / all) +
-	       furthest.position / all;
+	return pass_n_batches(&pass) + n + furthest.position / all;
 }
 
 void core_view_stream(const struct core *c, uint32_t stream, struct core_stream_view *ret)

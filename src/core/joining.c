@@ -42,16 +42,18 @@ static uint64_t batches_behind(const struct core *c, const struct track *t, stru
 {
 	struct place oldest = track_oldest(c, t);
 	struct pass pass = t->open.pass;
+	uint64_t n;
 
 	if (place_compare(at, oldest) >= 0)
 		return 0;
 	if (at.epoch == oldest.epoch)
 		return (oldest.position - at.position) / batch_all(t);
-	pass.start = at.position;
 	if (oldest.epoch - at.epoch > CATCH_UP_MAX)
 		return UINT64_MAX;
-	return pass_n_batches(&pass) + oldest.position / batch_all(t) +
-	       (oldest.epoch - at.epoch - 1) * (t->open.pass.n_samples / batch_all(t));
+	pass.start = 0;
+	n = (oldest.epoch - at.epoch - 1) * pass_n_batches(&pass);
+	pass.start = at.position;
+	return n + pass_n_batches(&pass) + oldest.position / batch_all(t);
 }
 
 static int refuse_behind(const struct core *c, const struct track *t, struct place at, struct reason *why)

@@ -144,6 +144,8 @@ static unsigned narrow(struct sim *s, struct course *c, const struct task_sample
 {
 	unsigned counts = blemish_counts(s, c, at), left = 0;
 
+	if (s->world.feeds[c->feed].policy == CORE_BAD_FAIL)
+		counts &= 1; /* others have failed by it */
 	for (unsigned n = 0; n <= ORDER_ATTEMPTS; n++)
 		if (counts & 1U << n && said->sample == expected_sample(s, c->feed, at, n) &&
 		    said->flags == flags_for(s, c, at.position, n))

@@ -307,6 +307,7 @@ void world_make(struct sim *s);
 void world_free(struct sim *s);
 /* The feed whose samples it has. */
 uint32_t world_base(const struct sim *s, uint32_t feed);
+bool world_has_views(const struct sim *s);
 /* What a worker finds in a sample, the same whenever it looks. */
 enum cause world_cause(const struct sim *s, uint32_t feed, uint64_t sample);
 bool world_is_poison(const struct sim *s, uint32_t feed, uint64_t sample);

@@ -20,7 +20,7 @@ static uint64_t batch_all(const struct sim *s, const struct sim_group *g)
 static void make_group(struct sim *s, uint32_t group)
 {
 	struct sim_group *g = &s->groups[group];
-	const struct sim_group *like = group && sim_odds(s, 6000) ? &s->groups[sim_below(s, group)] : NULL;
+	const struct sim_group *like = group && sim_odds(s, world_has_views(s) ? 9000 : 6000) ? &s->groups[sim_below(s, group)] : NULL;
 	const uint32_t other = (uint32_t)sim_below(s, s->world.spec.n_feeds);
 
 	g->feed = like ? like->feed : (uint32_t)sim_below(s, s->world.spec.n_feeds);

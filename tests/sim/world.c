@@ -10,6 +10,11 @@ uint32_t world_base(const struct sim *s, uint32_t feed)
 	return s->world.feeds[feed].base;
 }
 
+bool world_has_views(const struct sim *s)
+{
+	return world_base(s, s->world.spec.n_feeds - 1) == 0 && s->world.spec.n_feeds > 1;
+}
+
 static uint64_t hash(uint64_t a, uint64_t b)
 {
 	uint64_t z = a * 0x9E3779B97F4A7C15 + b;
@@ -273,6 +278,8 @@ static void make_view(struct sim *s, uint32_t feed, uint32_t base)
 	if (sim_odds(s, 6000))
 		make_batches(s, f);
 	make_slots(s, f);
+	if (sim_odds(s, 7000)) /* room for many that share the pass */
+		f->n_slots = s->world.feeds[base].n_slots = SIM_SLOTS_MAX;
 }
 
 static void make_odds(struct sim *s)
