@@ -111,8 +111,8 @@ static void judge_hungry(struct sim *s, struct oracle_stream *o, bool is_quiet)
 	SIM_CHECK(s, !is_served_late(s, o), "stream %lu is not lent what lies there", stream);
 	if (is_quiet) {
 		SIM_CHECK(s, !team_moves(s, o), "stream %lu waits, and nothing is under way", stream);
-		/* Where the core has yet to be told of the time that it has asked for, it is about to do so. */
-		SIM_CHECK(s, !s->world.feeds[o->feed].window || core_deadline(s->core) <= s->told_ns || !is_kept_waiting(s, o),
+		SIM_CHECK(s, !s->world.feeds[o->feed].window || !is_kept_waiting(s, o) ||
+			  core_deadline(s->core) <= s->told_ns, /* about to be: it waits for that only now */
 			  "stream %lu is kept waiting by one that should have been dropped", stream);
 	}
 	if (!is_alone(s, o) || count_held(s, o) > o->n_leased) { /* it may be others that it waits for */
