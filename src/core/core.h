@@ -227,7 +227,7 @@ struct core_slots {
 
 struct core_stream_view {
 	bool is_used, is_detached, has_hung_up, has_exited, has_failed;
-	bool is_shared; /* others read its slots, too: they are for reading only */
+	bool is_shared; /* others read its slots, too, or may come to: they are for reading only from the beginning */
 	uint32_t feed, rank, replica, world, n_slots; /* replica: as in core_attach */
 	uint64_t lag;	/* batches that it is behind whoever is furthest in the pass they share */
 	const char *group; /* "" for a group of its own */

@@ -36,6 +36,11 @@ void group_put(struct core *c, uint32_t group)
 	c->groups[group].is_used = false;
 }
 
+uint32_t batch_rows(const struct core_feed *feed, uint32_t batch, uint32_t world)
+{
+	return batch ? batch : (uint32_t)(feed->batch_size ? feed->batch_size : feed->batch_global / world);
+}
+
 /* ---- refusals ---- */
 
 /* Batches of so many rows for each of the ranks: do they fit, and is there one? */

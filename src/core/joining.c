@@ -72,15 +72,10 @@ static int refuse_behind(const struct core *c, const struct track *t, struct pla
 	return CORE_E_REFUSED;
 }
 
-static uint32_t rows_of(const struct core_feed *feed, const struct core_attach *a)
-{
-	return a->batch ? a->batch : (uint32_t)(feed->batch_size ? feed->batch_size : feed->batch_global / a->world);
-}
-
 static int find_replicas(const struct core *c, const struct core_attach *a, uint32_t group, uint32_t *ret,
 			 struct reason *why)
 {
-	const uint32_t rows = rows_of(&c->feeds[a->feed].feed, a);
+	const uint32_t rows = batch_rows(&c->feeds[a->feed].feed, a->batch, a->world);
 
 	for (uint32_t i = 0; a->replica && i < c->spec.n_streams; i++) {
 		const struct track *t = &c->tracks[i];
@@ -116,7 +111,7 @@ int join_find(struct core *c, const struct core_attach *a, uint32_t group, uint3
 		const struct track *t = &c->tracks[i];
 
 		if (!t->is_used || t->feed != a->feed || t->world != a->world || t->rank != a->rank ||
-		    t->batch != rows_of(feed, a) || !is_aligned(c, t, at))
+		    t->batch != batch_rows(feed, a->batch, a->world) || !is_aligned(c, t, at))
 			continue;
 		*ret = i;
 		return refuse_late(c, a, t, why);

@@ -435,6 +435,8 @@ int group_renew(struct core *c, const struct core_attach *a, uint32_t group, str
 int group_check(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why);
 /* How many slots a newcomer's own track gets, or 0 with the reason. */
 uint32_t group_share(struct core *c, const struct core_attach *a, uint32_t group, struct reason *why);
+/* Rows of a rank's batches: those it asked for, or, where batch is 0, the feed's. */
+uint32_t batch_rows(const struct core_feed *feed, uint32_t batch, uint32_t world);
 int refuse_world(const struct core *c, const struct core_attach *a, struct reason *why);
 int refuse_batch(const struct core_feed *feed, uint32_t world, uint64_t each, const char *cure, struct reason *why);
 

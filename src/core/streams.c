@@ -20,11 +20,6 @@ static uint32_t unused_stream(const struct core *c)
 	return NONE;
 }
 
-static uint32_t batch_rows(const struct core_feed *feed, uint32_t batch, uint32_t world)
-{
-	return batch ? batch : (uint32_t)(feed->batch_size ? feed->batch_size : feed->batch_global / world);
-}
-
 /* A pass with nothing left in it ends at once. */
 static void go_to(struct core *c, uint32_t stream, struct place at, uint64_t bad)
 {

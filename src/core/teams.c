@@ -28,10 +28,11 @@ static uint32_t *chain_of(struct core *c, const struct job *j)
 static void unchain(struct core *c, uint32_t job)
 {
 	struct job *j = &c->jobs[job];
-	uint32_t *link = chain_of(c, j);
+	uint32_t *link;
 
 	if (!j->is_chained)
 		return;
+	link = chain_of(c, j);
 	while (*link != job)
 		link = &c->jobs[*link].next_alike;
 	*link = j->next_alike;
@@ -114,10 +115,11 @@ void team_check_all(struct core *c, uint32_t feed)
 void team_join(struct core *c, uint32_t job)
 {
 	struct job *j = &c->jobs[job];
-	uint32_t *chain = chain_of(c, j);
+	uint32_t *chain;
 
 	if (!is_coupled(c, j->feed))
 		return;
+	chain = chain_of(c, j);
 	for (uint32_t i = *chain; i != NONE; i = c->jobs[i].next_alike) {
 		struct job *leader = &c->jobs[i];
 

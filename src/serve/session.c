@@ -220,7 +220,7 @@ static void send_shape(struct daemon *d, struct session *s, const struct served_
 }
 
 static void attached(struct daemon *d, struct session *s, const struct served_feed *f,
-		     const struct token *at, uint32_t replica)
+		     const struct token *at)
 {
 	struct core_stream_view v;
 	struct wire_ATTACHED m = {
@@ -234,8 +234,7 @@ static void attached(struct daemon *d, struct session *s, const struct served_fe
 	};
 
 	core_view_stream(d->core, s->stream, &v);
-	/* Others may come to a shared pass, and to a rank that has replicas: nobody writes there from the beginning. */
-	m.is_shared = v.is_shared || replica > 0 || f->config->share_window > 0;
+	m.is_shared = v.is_shared;
 	memcpy(m.fingerprint, f->token.fingerprint, sizeof(f->token.fingerprint));
 	session_send(d, s, &m, sizeof(m), -1);
 	send_shape(d, s, f);
@@ -330,7 +329,7 @@ static void take_attach(struct daemon *d, struct session *s, const struct wire_A
 	at.bad = a.bad;
 	tell_attached(s, f, m, &a);
 	tell_nodes(d, s, f, m);
-	attached(d, s, f, &at, m->replica);
+	attached(d, s, f, &at);
 	daemon_act(d);
 }
 
