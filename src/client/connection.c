@@ -13,16 +13,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 
 enum { FDS_MAX = 4 }; /* room for more than may come, so that a surplus is seen and closed */
 
 int64_t clock_now_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	return (int64_t)clock_ns();
 }
 
 int64_t clock_after_ms(int64_t ms)

@@ -10,6 +10,7 @@
 #include "main/planned.h"
 #include "main/private.h"
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "batch/machine.h"
 #include "serve/dataset.h"
@@ -22,7 +23,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { SAMPLE_MS = 50, DEFAULT_S = 10, WARM_BATCHES = 2, PATIENCE_MS = 5000 };
 
@@ -45,14 +45,6 @@ static volatile sig_atomic_t is_interrupted;
 static void interrupt(int number)
 {
 	is_interrupted = 1;
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* The hash goes on with the row's bytes in this field, and with how many of them are its own. */
@@ -93,23 +85,23 @@ static bool is_enough(const struct bench *b)
 	double most = o->seconds ? (double)o->seconds : o->batches || o->epochs ? 0 : DEFAULT_S;
 
 	return is_interrupted || (o->batches && b->n_batches >= o->batches) ||
-	       (o->epochs && b->n_epochs >= o->epochs) || (most > 0 && now() - b->counted_from >= most);
+	       (o->epochs && b->n_epochs >= o->epochs) || (most > 0 && clock_s() - b->counted_from >= most);
 }
 
 static void take(struct bench *b, struct rf_batch *batch)
 {
 	if (b->n_batches++ == 0)
-		b->first_batch = now() - b->began;
+		b->first_batch = clock_s() - b->began;
 	b->n_samples += (uint64_t)rf_batch_n_rows(batch);
 	if (b->options->has_digest)
 		digest(b, batch);
 	rf_batch_release(batch);
-	b->ended = now();
+	b->ended = clock_s();
 }
 
 static void count_from_here(struct bench *b)
 {
-	b->counted_from = now();
+	b->counted_from = clock_s();
 	b->cpu_from = measure_cpu(&b->measure);
 	b->n_counted = b->n_samples;
 }
@@ -122,7 +114,7 @@ static int consume(struct bench *b)
 		struct rf_batch *batch;
 		int r = rf_session_next(b->session, SAMPLE_MS, &batch);
 
-		measure_memory(&b->measure, now());
+		measure_memory(&b->measure, clock_s());
 		if (r == -ENODATA)
 			b->n_epochs++;
 		else if (r == 0)
@@ -283,7 +275,7 @@ int cmd_bench(int argc, char **argv)
 	b.feed = feed_of(config, options.arguments[0]);
 	b.n_cpus = machine_affinity(config->daemon.cpus, CPUS_MAX / 64);
 	if (b.feed) {
-		b.began = now();
+		b.began = clock_s();
 		status = private_start(config, &b.daemon);
 		sigaction(SIGINT, &on_interrupt, NULL);
 		sigaction(SIGTERM, &on_interrupt, NULL);

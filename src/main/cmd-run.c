@@ -7,6 +7,8 @@
 #include "main/command.h"
 #include "main/private.h"
 
+#include "base/clock.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -106,7 +108,7 @@ static void reap(struct copies *c, const struct private_daemon *d)
 static void wait_for_all(struct copies *c, const struct private_daemon *d, const sigset_t *watched)
 {
 	const struct timespec second = {1, 0};
-	time_t kill_at = 0;
+	double kill_at = 0;
 
 	while (c->n_left > 0) {
 		int number = sigtimedwait(watched, NULL, &second);
@@ -118,8 +120,8 @@ static void wait_for_all(struct copies *c, const struct private_daemon *d, const
 		}
 		reap(c, d);
 		if (c->status && !kill_at)
-			kill_at = time(NULL) + GRACE_S;
-		if (kill_at && time(NULL) >= kill_at)
+			kill_at = clock_s() + GRACE_S;
+		if (kill_at && clock_s() >= kill_at)
 			signal_all(c, SIGKILL);
 	}
 }

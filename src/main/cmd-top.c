@@ -7,13 +7,14 @@
 #include "main/command.h"
 #include "main/screen.h"
 
+#include "base/clock.h"
+
 #include "watch/at.h"
 
 #include <jansson.h>
 #include <poll.h>
 #include <ringfeed/ringfeed.h>
 #include <string.h>
-#include <time.h>
 
 #define MIB 1048576.0
 
@@ -26,14 +27,6 @@ struct top {
 	struct rf_error error;
 	int interval_ms;
 };
-
-static double clock_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* How fast a counter grows; then: the same object at the last look, NULL: none. */
 static double rate(const struct top *t, const json_t *now, const json_t *then, const char *key)

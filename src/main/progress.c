@@ -3,33 +3,26 @@
 /* The line is written over itself; what is longer than the terminal is wide is the terminal's business. */
 #include "main/progress.h"
 
+#include "base/clock.h"
+
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PAUSE_S 0.2
 
 static volatile sig_atomic_t caught;
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 void progress_begin(struct progress *p)
 {
-	*p = (struct progress){.began = now(), .is_terminal = isatty(STDERR_FILENO)};
+	*p = (struct progress){.began = clock_s(), .is_terminal = isatty(STDERR_FILENO)};
 	p->told = p->began;
 }
 
 double progress_seconds(const struct progress *p)
 {
-	return now() - p->began;
+	return clock_s() - p->began;
 }
 
 void progress_tell(struct progress *p, uint64_t n_samples, uint64_t n_samples_all, uint64_t n_bytes,
@@ -40,7 +33,7 @@ void progress_tell(struct progress *p, uint64_t n_samples, uint64_t n_samples_al
 
 	if (!p->is_terminal)
 		return;
-	t = now();
+	t = clock_s();
 	if (t - p->told < PAUSE_S)
 		return;
 	p->told = t;

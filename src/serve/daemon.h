@@ -157,7 +157,6 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 void daemon_stop(struct daemon *d);
 
 /* loop.c */
-uint64_t monotonic_ns(void);
 int daemon_watch(struct daemon *d, int fd, uint32_t events, enum watch what, uint32_t number);
 int daemon_loop(struct daemon *d);
 /* Carries out the core's actions; after every event. */

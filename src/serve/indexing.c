@@ -7,6 +7,7 @@
  */
 #include "serve/indexing.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "io/file.h"
@@ -18,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { WINDOW = 16, BUFFER = 1 << 20, EDGE = 4096 };
@@ -47,28 +47,21 @@ struct run {
 	struct io_engine *engine; /* made when the first shard must be scanned */
 	struct scan scans[WINDOW];
 	uint64_t n_bytes;
-	time_t began, told;
+	double began, told;
 	int result; /* of the first refused shard */
 	struct reason *why;
 };
 
-static time_t seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
-}
-
+/* Once a second: what is indexed sooner says nothing. */
 static void tell_progress(struct run *run)
 {
-	time_t now = seconds();
+	double now = clock_s();
 
-	if (!run->how->has_progress || now == run->told || now - run->began < 1)
+	if (!run->how->has_progress || now - run->told < 1)
 		return;
 	run->told = now;
-	log_info("index", "%zu of %zu shards indexed, %llu MiB read, %lds", run->n_done, run->n_paths,
-		 (unsigned long long)(run->n_bytes >> 20), (long)(now - run->began));
+	log_info("index", "%zu of %zu shards indexed, %llu MiB read, %.0fs", run->n_done, run->n_paths,
+		 (unsigned long long)(run->n_bytes >> 20), now - run->began);
 }
 
 /* ---- one shard ---- */
@@ -332,7 +325,7 @@ int index_shards(const struct indexing *how, char *const *paths, size_t n_paths,
 	struct run run = {.how = how, .paths = paths, .n_paths = n_paths, .why = why};
 	int r;
 
-	run.began = run.told = seconds();
+	run.began = run.told = clock_s();
 	for (unsigned i = 0; i < WINDOW; i++)
 		run.scans[i].file.fd = -1;
 	r = slide(&run);

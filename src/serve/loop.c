@@ -6,6 +6,7 @@
  */
 #include "serve/daemon.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
 
@@ -13,18 +14,9 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { EVENTS = 64, TICK_NS = 100000000 /* 100 ms: footprint, respawns */ };
-
-uint64_t monotonic_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 int daemon_watch(struct daemon *d, int fd, uint32_t events, enum watch what, uint32_t number)
 {
@@ -177,16 +169,16 @@ int daemon_loop(struct daemon *d)
 {
 	struct epoll_event events[EVENTS];
 
-	d->used_ns = monotonic_ns();
+	d->used_ns = clock_ns();
 	while (!d->is_ending) {
 		int n;
 
 		io_engine_flush(d->engine);
-		d->now_ns = monotonic_ns();
+		d->now_ns = clock_ns();
 		n = epoll_wait(d->epoll, events, EVENTS, until_next(d));
 		if (n < 0 && errno != EINTR)
 			return fail(-errno);
-		d->now_ns = monotonic_ns();
+		d->now_ns = clock_ns();
 		for (int i = 0; i < n; i++)
 			handle(d, &events[i]);
 		tick(d);

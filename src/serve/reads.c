@@ -3,6 +3,7 @@
 /* The core's reads through the engine, each on a file that is still the one of the index. */
 #include "serve/daemon.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <assert.h>
@@ -89,10 +90,10 @@ void reads_reap(struct daemon *d)
 
 bool reads_drain(struct daemon *d)
 {
-	uint64_t until = monotonic_ns() + PATIENCE_MS * UINT64_C(1000000);
+	uint64_t until = clock_ns() + PATIENCE_MS * UINT64_C(1000000);
 	struct io_done list[BATCH];
 
-	while (d->n_flying && monotonic_ns() < until) {
+	while (d->n_flying && clock_ns() < until) {
 		struct pollfd p = {.fd = io_engine_fd(d->engine), .events = POLLIN};
 
 		io_engine_flush(d->engine);

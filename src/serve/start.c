@@ -8,6 +8,7 @@
  */
 #include "serve/daemon.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "batch/machine.h"
@@ -264,7 +265,7 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 	d->staging.fd = d->parent.fd = -1;
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
 		d->sessions[i].fd = d->sessions[i].exit_fd = -1;
-	d->started_ns = d->now_ns = monotonic_ns();
+	d->started_ns = d->now_ns = clock_ns();
 	d->idle_ns = options->idle_ns;
 	d->reread = options->reread;
 	d->reread_context = options->reread_context;
