@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x64656672u /* "rfed" */
-#define WIRE_VERSION 3u
+#define WIRE_VERSION 4u
 
 /* FIELD's kind. */
 enum { WIRE_ARRAY, WIRE_BYTES, WIRE_TEXT };

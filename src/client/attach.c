@@ -23,7 +23,8 @@
 
 enum { BACKOFF_MS_MIN = 20, BACKOFF_MS_MAX = 200 };
 
-int session_wait(struct rf_session *s, int64_t deadline_ns)
+/* Sends what releases are pending. Are there some still? */
+static bool has_pending(struct rf_session *s)
 {
 	bool is_pending;
 
@@ -31,28 +32,45 @@ int session_wait(struct rf_session *s, int64_t deadline_ns)
 	leases_flush(s);
 	is_pending = s->shared.n_pending > 0;
 	pthread_mutex_unlock(&s->shared.lock);
-	return connection_wait(s->shared.fd, is_pending ? POLLIN | POLLOUT : POLLIN, deadline_ns);
+	return is_pending;
 }
 
 int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t deadline_ns)
 {
+	*ret_fd = -1;
 	for (;;) {
-		int r = connection_receive_now(s->shared.fd, m, ret_fd);
+		const bool is_pending = has_pending(s);
+		const bool may_block = s->state == SESSION_ATTACHED && !is_pending &&
+				       deadline_ns - clock_now_ns() >= INBOX_WAIT_NS;
+		int r;
 
+		if (s->state == SESSION_ATTACHED)
+			r = inbox_take(&s->inbox, s->shared.fd, may_block, m);
+		else
+			r = connection_receive_now(s->shared.fd, m, sizeof(*m), ret_fd);
+		if (r == CONNECTION_E_NONE && may_block)
+			continue;
 		if (r != CONNECTION_E_NONE)
 			return r;
-		r = session_wait(s, deadline_ns);
+		r = connection_wait(s->shared.fd, is_pending ? POLLIN | POLLOUT : POLLIN, deadline_ns);
 		if (r != 0)
 			return r;
 	}
 }
 
+void session_disconnect(struct rf_session *s)
+{
+	if (s->shared.bell >= 0)
+		close(s->shared.bell);
+	if (s->shared.fd >= 0)
+		close(s->shared.fd);
+	s->shared.fd = s->shared.bell = -1;
+}
+
 void session_drop(struct rf_session *s)
 {
 	pthread_mutex_lock(&s->shared.lock);
-	if (s->shared.fd >= 0)
-		close(s->shared.fd);
-	s->shared.fd = -1;
+	session_disconnect(s);
 	s->shared.connection++;
 	session_unmap(s);
 	memset(s->shared.n_lent, 0, sizeof(s->shared.n_lent));
@@ -60,6 +78,7 @@ void session_drop(struct rf_session *s)
 	s->shared.n_held = 0;
 	s->shared.last_lease = 0;
 	pthread_mutex_unlock(&s->shared.lock);
+	s->inbox = (struct inbox){0};
 	s->is_seek_sent = false;
 }
 
@@ -182,8 +201,25 @@ static int end_nonsense(struct rf_session *s, const char *what)
 	return session_end(s, "ProtocolError", "the daemon at %s sent %s", s->socket, what);
 }
 
-static int on_attached(struct rf_session *s, const struct wire_ATTACHED *m)
+/* Keeps the eventfd that came with ATTACHED, which takes a release without a wait; anything else would not. */
+static int keep_bell(struct rf_session *s, int fd)
 {
+	if (fd >= 0 && !(fcntl(fd, F_GETFL) & O_NONBLOCK)) {
+		close(fd);
+		return end_nonsense(s, "ATTACHED with a descriptor that is no eventfd");
+	}
+	pthread_mutex_lock(&s->shared.lock);
+	s->shared.bell = fd;
+	pthread_mutex_unlock(&s->shared.lock);
+	return 0;
+}
+
+static int on_attached(struct rf_session *s, const struct wire_ATTACHED *m, int fd)
+{
+	int r = keep_bell(s, fd);
+
+	if (r < 0)
+		return r;
 	if (m->n_fields == 0 || m->n_fields > FIELDS_MAX)
 		return end_nonsense(s, "ATTACHED with an impossible number of fields");
 	if (m->n_slots == 0 || m->n_slots > SLOTS_MAX)
@@ -295,6 +331,9 @@ static int finish(struct rf_session *s)
 	pthread_mutex_unlock(&s->shared.lock);
 	if (r < 0)
 		return end_nonsense(s, "ATTACHED with another epoch than the token's");
+	r = inbox_open(s->shared.fd);
+	if (r < 0)
+		return session_end_errno(s, r, "setting the socket's time to wait");
 	s->serial = m->serial;
 	s->was_attached = true;
 	s->state = SESSION_ATTACHED;
@@ -341,7 +380,7 @@ static int on_message(struct rf_session *s, const union message *m, int fd)
 	if (m->head.type == WIRE_WELCOME && s->state == SESSION_GREETING)
 		return on_welcome(s, &m->welcome);
 	if (m->head.type == WIRE_ATTACHED && s->state == SESSION_ATTACHING)
-		return on_attached(s, &m->attached);
+		return on_attached(s, &m->attached, fd);
 	if (m->head.type == WIRE_FIELD && is_field)
 		return on_field(s, &m->field);
 	if (m->head.type == WIRE_SLOT && s->state == SESSION_RECEIVING && !is_field)

@@ -36,11 +36,20 @@ int loans_init(struct rf_session *s)
 	return 0;
 }
 
-void lease_give_back(struct rf_session *s, uint64_t lease)
+/* One bit for each of the first slots: BELL_SLOTS of them, for an eventfd cannot count to all ones. */
+static bool ring(const struct rf_session *s, uint32_t slot)
+{
+	enum { BELL_SLOTS = 63 };
+	const uint64_t bit = slot < BELL_SLOTS ? UINT64_C(1) << slot : 0;
+
+	return bit && s->shared.bell >= 0 && write(s->shared.bell, &bit, sizeof(bit)) == sizeof(bit);
+}
+
+void lease_give_back(struct rf_session *s, uint32_t slot, uint64_t lease)
 {
 	struct wire_RELEASE m = {.lease = lease};
 
-	if (s->shared.fd < 0)
+	if (s->shared.fd < 0 || ring(s, slot))
 		return;
 	/* Any failure but a full socket is the next call's to find: it reads the hang-up. */
 	if (connection_send_now(s->shared.fd, WIRE_RELEASE, &m) == CONNECTION_E_NONE &&
@@ -97,7 +106,7 @@ int loan_take(struct rf_session *s, const struct wire_BATCH *m, struct rf_batch 
 	b = s->shared.free_first;
 	s->shared.last_lease = m->lease;
 	if (m->serial != s->serial || !b) {
-		lease_give_back(s, m->lease);
+		lease_give_back(s, m->slot, m->lease);
 		pthread_mutex_unlock(&s->shared.lock);
 		return m->serial != s->serial ? 0
 			: session_end(s, "TooManyHeld", "%d batches are mapped still; release them",
@@ -153,11 +162,9 @@ static void end_lease(struct rf_batch *b)
 		return;
 	s->shared.n_held--;
 	s->shared.n_lent[b->slot]--;
-	lease_give_back(s, b->lease);
-	if (s->magic == CLOSED_MAGIC && s->shared.n_held == 0) {
-		close(s->shared.fd); /* it was kept for this release */
-		s->shared.fd = -1;
-	}
+	lease_give_back(s, b->slot, b->lease);
+	if (s->magic == CLOSED_MAGIC && s->shared.n_held == 0)
+		session_disconnect(s); /* it was kept for this release */
 }
 
 int rf_batch_return(struct rf_batch *b)

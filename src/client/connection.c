@@ -5,6 +5,7 @@
 #include "client/connection.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "base/fault.h"
 
 enum { FDS_MAX = 4 }; /* room for more than may come, so that a surplus is seen and closed */
+
 
 int64_t clock_now_ns(void)
 {
@@ -104,17 +106,16 @@ int connection_send(int fd, uint32_t type, void *message, int64_t deadline_ns)
 }
 
 /* Is it a message that a daemon may send, whole, its texts closed by a zero? */
-static bool is_sound(const union message *m, size_t n_bytes)
+static bool is_sound(const struct wire_head *head, size_t n_bytes)
 {
 	bool is_ours = false, is_closed = true;
 
-	if (n_bytes < sizeof(m->head) || m->head.n_bytes != n_bytes ||
-	    wire_bytes(m->head.type) != n_bytes)
+	if (n_bytes < sizeof(*head) || head->n_bytes != n_bytes || wire_bytes(head->type) != n_bytes)
 		return false;
 	enum { TO_DAEMON = 0, TO_CLIENT = 1 };
-	switch (m->head.type) {
+	switch (head->type) {
 #define MESSAGE(name, number, direction) case number: { \
-		const struct wire_##name *w = (const void *)m; \
+		const struct wire_##name *w = (const void *)head; \
 		is_ours = direction; \
 		(void)w;
 #define U32(name)
@@ -125,7 +126,7 @@ static bool is_sound(const union message *m, size_t n_bytes)
 #include "messages.def"
 	}
 	/* These count their bytes instead. */
-	return is_ours && (is_closed || m->head.type == WIRE_STATUS_TEXT || m->head.type == WIRE_TRACE_TEXT);
+	return is_ours && (is_closed || head->type == WIRE_STATUS_TEXT || head->type == WIRE_TRACE_TEXT);
 }
 
 /* Closes what came beyond the one descriptor that may; the one, or -1. n: how many came. */
@@ -152,16 +153,17 @@ static int take_fd(struct msghdr *h, int *n)
 	return fd;
 }
 
-int connection_receive_now(int fd, union message *ret, int *ret_fd)
+int connection_receive_now(int fd, void *ret, size_t n_ret, int *ret_fd)
 {
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
 	} control;
-	struct iovec to = {.iov_base = ret, .iov_len = sizeof(*ret)};
+	struct iovec to = {.iov_base = ret, .iov_len = n_ret};
 	struct msghdr h = {.msg_iov = &to, .msg_iovlen = 1, .msg_control = &control,
 			   .msg_controllen = sizeof(control)};
 	int n_fds, memfd;
+	const struct wire_head *head = ret;
 	ssize_t n;
 
 	do
@@ -177,7 +179,8 @@ int connection_receive_now(int fd, union message *ret, int *ret_fd)
 	if (n == 0 && n_fds == 0)
 		return CONNECTION_E_GONE;
 	if (h.msg_flags & (MSG_CTRUNC | MSG_TRUNC) || !is_sound(ret, (size_t)n) ||
-	    n_fds != (ret->head.type == WIRE_SLOT)) {
+	    n_fds > (head->type == WIRE_SLOT || head->type == WIRE_ATTACHED) ||
+	    n_fds < (head->type == WIRE_SLOT)) {
 		if (memfd >= 0)
 			close(memfd);
 		/* The kernel drops descriptors for which the process has no number left. */
@@ -185,4 +188,54 @@ int connection_receive_now(int fd, union message *ret, int *ret_fd)
 	}
 	*ret_fd = memfd;
 	return 0;
+}
+
+/* Waiting in the receive saves a poll before it. Everything else asks the socket with MSG_DONTWAIT. */
+int inbox_open(int fd)
+{
+	const struct timeval most = {.tv_usec = INBOX_WAIT_NS / 1000};
+
+	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most)) < 0 || fcntl(fd, F_SETFL, 0) < 0
+		       ? fail(-errno) : 0;
+}
+
+/* Takes what is there, as much as there is room for. 0, NONE, GONE or -errno. */
+static int fill(struct inbox *in, int fd, bool may_wait)
+{
+	struct iovec to[INBOX_MESSAGES];
+	struct mmsghdr h[INBOX_MESSAGES];
+	int n;
+
+	for (unsigned i = 0; i < INBOX_MESSAGES; i++) {
+		to[i] = (struct iovec){.iov_base = &in->list[i].message, .iov_len = sizeof(in->list[i].message)};
+		h[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &to[i], .msg_iovlen = 1}};
+	}
+	n = recvmmsg(fd, h, INBOX_MESSAGES, may_wait ? MSG_WAITFORONE : MSG_DONTWAIT, NULL);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return CONNECTION_E_NONE;
+	if (n < 0)
+		return errno == ECONNRESET || errno == ENOTCONN ? CONNECTION_E_GONE : fail(-errno);
+	for (int i = 0; i < n; i++) {
+		in->list[i].n_bytes = h[i].msg_len;
+		in->list[i].flags = h[i].msg_hdr.msg_flags;
+	}
+	in->n = (unsigned)n;
+	in->next = 0;
+	return 0;
+}
+
+int inbox_take(struct inbox *in, int fd, bool may_wait, union message *ret)
+{
+	size_t n;
+	int r = in->next < in->n ? 0 : fill(in, fd, may_wait);
+
+	if (r != 0)
+		return r;
+	n = in->list[in->next].n_bytes;
+	if (n == 0)
+		return CONNECTION_E_GONE; /* and so it stays */
+	if (in->list[in->next].flags & (MSG_CTRUNC | MSG_TRUNC))
+		return CONNECTION_E_NONSENSE;
+	memcpy(ret, &in->list[in->next++].message, n);
+	return is_sound(&ret->head, n) ? 0 : CONNECTION_E_NONSENSE;
 }

@@ -12,6 +12,7 @@
 #ifndef CLIENT_CONNECTION_H
 #define CLIENT_CONNECTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,7 +25,7 @@ enum {
 	CONNECTION_E_NONSENSE, /* not a message of the protocol */
 };
 
-/* Everything a daemon may say. */
+/* Everything a daemon may say to a session. */
 union message {
 	struct wire_head head;
 	struct wire_WELCOME welcome;
@@ -36,8 +37,29 @@ union message {
 	struct wire_EPOCH_END epoch_end;
 	struct wire_SOUGHT sought;
 	struct wire_PEER_GONE peer_gone;
+};
+
+/* And to who asks without one. */
+union answer {
+	struct wire_head head;
+	union message message;
 	struct wire_STATUS_TEXT status_text;
 	struct wire_TRACE_TEXT trace_text;
+};
+
+enum {
+	INBOX_MESSAGES = 4,
+	INBOX_WAIT_NS = 50000000,
+};
+
+/* Messages taken from the socket that nobody has looked at; all zero: none. */
+struct inbox {
+	unsigned n, next;
+	struct {
+		uint32_t n_bytes;
+		int flags;
+		union message message;
+	} list[INBOX_MESSAGES];
 };
 
 /* CLOCK_MONOTONIC in nanoseconds. */
@@ -53,8 +75,13 @@ int connection_wait(int fd, short events, int64_t deadline_ns);
 int connection_send_now(int fd, uint32_t type, void *message);
 /* The same, waiting for room. 0, LATE, GONE or -errno. */
 int connection_send(int fd, uint32_t type, void *message, int64_t deadline_ns);
-/* Takes one message if there is one. ret_fd: the memfd that came with it, yours, or -1. 0, NONE, GONE,
+/* Takes one message of at most n_ret bytes, if there is one. ret: room for them; ret_fd: the descriptor that came with it, yours, or -1. 0, NONE, GONE,
  * NONSENSE or -errno. */
-int connection_receive_now(int fd, union message *ret, int *ret_fd);
+int connection_receive_now(int fd, void *ret, size_t n_ret, int *ret_fd);
+/* From here on inbox_take() can wait on the socket. 0 or -errno. */
+int inbox_open(int fd);
+/* The same by way of an inbox, many at a time; none may carry a descriptor. may_wait: for INBOX_WAIT_NS at most, or until
+ * a signal, which is NONE, too. */
+int inbox_take(struct inbox *in, int fd, bool may_wait, union message *ret);
 
 #endif

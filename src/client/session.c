@@ -3,8 +3,8 @@
 /*
  * Sessions: open, next, where we are, close.
  *
- * Batches wait in the socket until they are asked for; there is no queue here, and so nothing that a token
- * could count wrongly: it is the one of the last BATCH that was handed to the caller.
+ * Batches wait in the socket, and in the inbox of what was taken from it together, until they are asked for; a token
+ * is that of the last BATCH that was handed to the caller.
  */
 #include "client/session.h"
 
@@ -168,7 +168,7 @@ int rf_session_open(const struct rf_options *options, struct rf_session **ret_se
 	s->magic = SESSION_MAGIC;
 	s->pid = getpid();
 	s->mark = make_mark();
-	s->shared.fd = -1;
+	s->shared.fd = s->shared.bell = -1;
 	if (read_options(s, &o, &why) != 0) {
 		memcpy(e.text, why.text, sizeof(e.text));
 		fill_error(ret_error, &e);
@@ -261,13 +261,20 @@ static unsigned n_full(struct rf_session *s)
 	return n_held >= most ? n_held : 0;
 }
 
+/* The next message: 0, CONNECTION_E_NONE when none can come, _LATE, _GONE, _NONSENSE or -errno. */
+static int take_or_wait(struct rf_session *s, int64_t deadline_ns, union message *ret, int *ret_fd)
+{
+	if (n_full(s) == 0)
+		return session_receive(s, ret, ret_fd, deadline_ns);
+	*ret_fd = -1; /* what is no batch may be there */
+	return inbox_take(&s->inbox, s->shared.fd, false, ret);
+}
+
 static int next_batch(struct rf_session *s, int64_t deadline_ns, struct rf_batch **ret_batch)
 {
 	for (;;) {
 		struct rf_batch *b = NULL;
 		union message m;
-		unsigned n_held;
-		bool is_there;
 		int fd, r;
 
 		r = session_attend(s, deadline_ns);
@@ -277,19 +284,12 @@ static int next_batch(struct rf_session *s, int64_t deadline_ns, struct rf_batch
 			return tell_gone(s);
 		if (s->is_end_due)
 			return end_epoch(s, s->shared.n_batches);
-		r = connection_receive_now(s->shared.fd, &m, &fd);
-		is_there = r != CONNECTION_E_NONE;
-		n_held = is_there ? 0 : n_full(s);
-		if (n_held > 0)
-			return session_refuse(s, "TooManyHeld",
-					      "all %u batches that may be lent are held; release one first",
-					      n_held);
-		if (r == CONNECTION_E_NONE)
-			r = session_wait(s, deadline_ns);
-		if (r == 0 && !is_there)
-			r = session_receive(s, &m, &fd, deadline_ns);
+		r = take_or_wait(s, deadline_ns, &m, &fd);
 		if (r == 0)
 			r = on_message(s, &m, fd, &b);
+		else if (r == CONNECTION_E_NONE)
+			return session_refuse(s, "TooManyHeld", "all %u batches that may be lent are held; release one "
+					      "first", n_full(s));
 		else if (r == CONNECTION_E_LATE)
 			return session_refuse(s, "Timeout",
 					      "no batch of feed %s in time from the daemon at %s (pid %u), which is there: "
@@ -641,10 +641,8 @@ struct rf_session *rf_session_close(struct rf_session *s)
 	s->magic = CLOSED_MAGIC;
 	if (is_kept)
 		session_unmap(s);
-	if (is_kept && s->shared.n_held == 0) { /* released meanwhile; else the last release does it */
-		close(s->shared.fd);
-		s->shared.fd = -1;
-	}
+	if (is_kept && s->shared.n_held == 0)
+		session_disconnect(s); /* released meanwhile; else the last release does it */
 	is_last = s->shared.n_open == 0;
 	leave(s, 0);
 	/* From here on the release of the last batch, in another thread, may free s. */

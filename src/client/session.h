@@ -106,6 +106,7 @@ struct rf_session {
 	struct {
 		pthread_mutex_t lock;
 		int fd; /* -1: no connection */
+		int bell; /* eventfd that gives slots back; -1: messages do */
 		unsigned n_pending;
 		uint64_t connection;
 		uint64_t last_lease; /* the highest that came on it */
@@ -124,6 +125,7 @@ struct rf_session {
 		struct reason not_pinned;
 	} shared;
 
+	struct inbox inbox;
 	struct rf_error error;
 	int over_errno;
 	int64_t gone_at, retry_at;    /* give up; try again */
@@ -167,8 +169,6 @@ void error_set(struct rf_error *e, const char *name, const char *format, va_list
 bool session_is_own(const struct rf_session *s);
 /* The place as text, or what the caller gave; caller holds the lock or is the busy thread. */
 void session_token_text(const struct rf_session *s, char ret_text[TOKEN_BYTES]);
-/* Sends what releases are pending and waits until something came or the socket has room again. 0, LATE or -errno. */
-int session_wait(struct rf_session *s, int64_t deadline_ns);
 /* Takes one message, sending what releases are pending. 0, CONNECTION_E_LATE, _GONE, _NONSENSE, -errno. */
 int session_receive(struct rf_session *s, union message *m, int *ret_fd, int64_t deadline_ns);
 /* Drops what the session itself keeps mapped; caller holds the lock. */
@@ -177,6 +177,8 @@ void session_unmap(struct rf_session *s);
 void session_pin(struct rf_session *s);
 /* From here on they are for reading, if they are shared. 0 or -errno. */
 int session_protect(struct rf_session *s);
+/* Closes the connection; caller holds the lock. */
+void session_disconnect(struct rf_session *s);
 /* The connection is gone: forget it and what the session itself keeps mapped. */
 void session_drop(struct rf_session *s);
 /* The same, and look for the daemon again as long as reconnect_ms allows: 0, or the session is over. */
@@ -189,8 +191,8 @@ int loans_init(struct rf_session *s);
 /* BATCH came. 0, or -errno with s->error set (the session is over); *ret stays NULL for a batch of
  * an older serial, which is given back at once. */
 int loan_take(struct rf_session *s, const struct wire_BATCH *m, struct rf_batch **ret);
-/* Tells the daemon that a lease is over; caller holds the lock. */
-void lease_give_back(struct rf_session *s, uint64_t lease);
+/* Tells the daemon that the lease of a slot is over; caller holds the lock. */
+void lease_give_back(struct rf_session *s, uint32_t slot, uint64_t lease);
 /* Sends what is pending; caller holds the lock. */
 void leases_flush(struct rf_session *s);
 /* A mapping of the slot, or NULL and a reason to end the session with, or errno. Takes fd. */

@@ -42,11 +42,11 @@ static int refuse(struct rf_error *e, const char *name, const char *format, ...)
 	return -error_number(name);
 }
 
-static int hear(int fd, union message *m, int64_t deadline, const char *path, struct rf_error *e)
+static int hear(int fd, union answer *m, int64_t deadline, const char *path, struct rf_error *e)
 {
 	int extra = -1, r;
 
-	while ((r = connection_receive_now(fd, m, &extra)) == CONNECTION_E_NONE) {
+	while ((r = connection_receive_now(fd, m, sizeof(*m), &extra)) == CONNECTION_E_NONE) {
 		r = connection_wait(fd, POLLIN, deadline);
 		if (r == CONNECTION_E_LATE)
 			return refuse(e, "Timeout", "the daemon at %s did not answer in time", path);
@@ -58,7 +58,7 @@ static int hear(int fd, union message *m, int64_t deadline, const char *path, st
 	if (r != 0)
 		return refuse(e, "ProtocolError", "the daemon at %s sent bytes that are no message", path);
 	if (m->head.type == WIRE_FAILED)
-		return refuse(e, m->failed.name, "%s", m->failed.text);
+		return refuse(e, m->message.failed.name, "%s", m->message.failed.text);
 	return 0;
 }
 
@@ -83,7 +83,7 @@ static int greet(int fd, int64_t deadline, const char *path, struct rf_error *e)
 {
 	struct wire_HELLO hello = {.magic = WIRE_MAGIC, .version = WIRE_VERSION,
 				   .release = RINGFEED_VERSION};
-	union message m;
+	union answer m;
 	int r;
 
 	connection_send_now(fd, WIRE_HELLO, &hello); /* a hang-up is read next */
@@ -92,17 +92,17 @@ static int greet(int fd, int64_t deadline, const char *path, struct rf_error *e)
 		return r;
 	if (m.head.type != WIRE_WELCOME)
 		return refuse(e, "ProtocolError", "the daemon at %s did not answer HELLO", path);
-	if (m.welcome.version != WIRE_VERSION)
+	if (m.message.welcome.version != WIRE_VERSION)
 		return refuse(e, "VersionMismatch",
 			      "the daemon at %s is ringfeed %s (protocol %u), this library is ringfeed %s (protocol %u)",
-			      path, m.welcome.release, m.welcome.version, RINGFEED_VERSION, WIRE_VERSION);
+			      path, m.message.welcome.release, m.message.welcome.version, RINGFEED_VERSION, WIRE_VERSION);
 	return 0;
 }
 
 static int ask_status(int fd, int64_t deadline, const char *path, struct text *t, struct rf_error *e)
 {
 	struct wire_STATUS status = {0};
-	union message m;
+	union answer m;
 	int r;
 
 	connection_send_now(fd, WIRE_STATUS, &status);
@@ -119,7 +119,7 @@ static int ask_status(int fd, int64_t deadline, const char *path, struct text *t
 static int ask_trace(int fd, int64_t deadline, const char *path, struct text *t, struct rf_error *e)
 {
 	struct wire_TRACE trace = {.from = 0};
-	union message m;
+	union answer m;
 	int r;
 
 	do {

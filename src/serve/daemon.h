@@ -39,12 +39,13 @@ enum {
 	IDLE_MAX = 32,	       /* connections of one process without a session */
 	SILENCE_S = 10,        /* how long a connection may take to attach or ask for the status */
 	CHILDREN_SHOWN = 8,    /* processes named that keep a slot quarantined */
+	BELL_SLOTS = 64,       /* slots of a session that a bell can name */
 	SEEN_BAD_MAX = 8,      /* bad samples that the status names */
 };
 
 /* What an epoll event is about: kind in the upper half, number in the lower. */
-enum watch { WATCH_LISTEN, WATCH_SIGNAL, WATCH_READS, WATCH_PARENT, WATCH_WORKER, WATCH_CLIENT, WATCH_EXIT,
-	     WATCH_WEB };
+enum watch { WATCH_LISTEN, WATCH_SIGNAL, WATCH_READS, WATCH_PARENT, WATCH_WORKER, WATCH_CLIENT, WATCH_BELL,
+	     WATCH_EXIT, WATCH_WEB };
 
 struct served_feed {
 	const struct config_feed *config;
@@ -92,6 +93,7 @@ enum session_state { SESSION_NONE, SESSION_NEW, SESSION_GREETED, SESSION_ATTACHE
 struct session {
 	enum session_state state;
 	int fd, exit_fd; /* socket; pidfd of the peer (-1: none) */
+	int bell;	 /* eventfd (-1: none) */
 	pid_t pid;
 	uint32_t stream, feed, serial;
 	bool has_stream; /* the core knows it until CORE_GONE */
@@ -101,6 +103,7 @@ struct session {
 	char *outbox;	 /* whole messages, each behind a struct outbox_head */
 	size_t n_outbox, n_sent;
 	uint64_t n_batches;
+	uint64_t bell_leases[BELL_SLOTS]; /* the lease of each slot, 0: none */
 	uint32_t n_looks;   /* for who keeps its slots quarantined */
 	uint32_t n_holders; /* those processes */
 	pid_t holders[CHILDREN_SHOWN];
@@ -189,6 +192,7 @@ void listen_accept(struct daemon *d);
 
 /* session.c */
 void session_hear(struct daemon *d, uint32_t session, uint32_t events);
+void session_hear_bell(struct daemon *d, uint32_t session);
 void session_exited(struct daemon *d, uint32_t session);
 void session_gone(struct daemon *d, uint32_t stream);
 void session_close(struct daemon *d, uint32_t session);
@@ -205,6 +209,15 @@ void session_fail(struct daemon *d, const struct core_action *a);
 /* session-look.c: answers who asks for the status, or for the trace from that cursor on. */
 void session_send_status(struct daemon *d, struct session *s);
 void session_send_trace(struct daemon *d, struct session *s, uint64_t from);
+
+/* bell.c */
+/* A new one, watched: the descriptor, which stays the session's, or -1. */
+int bell_open(struct daemon *d, struct session *s);
+void bell_close(struct daemon *d, struct session *s);
+/* The slot, by the client's number, is lent under this lease. */
+void bell_lent(struct session *s, uint32_t slot, uint64_t lease);
+/* Leases of the slots that were given back; 0 for one that was not lent. Returns how many. */
+unsigned bell_read(struct session *s, uint64_t ret_leases[BELL_SLOTS]);
 
 /* outbox.c: sends one message, now or when the socket has room; fd < 0: none. */
 void session_send(struct daemon *d, struct session *s, const void *message, size_t n, int fd);

@@ -170,7 +170,7 @@ static unsigned count_idle(const struct daemon *d, pid_t pid)
 
 static void turn_away(struct daemon *d, int fd, const char *why)
 {
-	struct session s = {.fd = fd, .exit_fd = -1, .is_slow = true}; /* true: it is not watched */
+	struct session s = {.fd = fd, .exit_fd = -1, .bell = -1, .is_slow = true}; /* true: it is not watched */
 
 	if (!d->turned_away_ns || d->now_ns - d->turned_away_ns >= MINUTE_NS) {
 		log_warn("sessions", "clients are turned away: %s", why);
@@ -191,7 +191,7 @@ static void admit(struct daemon *d, int fd)
 		return;
 	}
 	number = (uint32_t)(s - d->sessions);
-	*s = (struct session){.state = SESSION_NEW, .fd = fd, .exit_fd = -1, .since_ns = d->now_ns};
+	*s = (struct session){.state = SESSION_NEW, .fd = fd, .exit_fd = -1, .bell = -1, .since_ns = d->now_ns};
 	if (!is_allowed(s)) {
 		session_say_failed(d, s, EPERM, "Refused", "this daemon serves uid %u only", geteuid());
 		session_close(d, number);

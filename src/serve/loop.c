@@ -118,6 +118,9 @@ static void handle(struct daemon *d, const struct epoll_event *e)
 	case WATCH_CLIENT:
 		session_hear(d, number, e->events);
 		break;
+	case WATCH_BELL:
+		session_hear_bell(d, number);
+		break;
 	case WATCH_EXIT:
 		session_exited(d, number);
 		break;

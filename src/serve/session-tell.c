@@ -49,6 +49,7 @@ void session_lend(struct daemon *d, const struct core_action *a)
 		.trainer_ns = a->lend.waits_ns[CORE_WAIT_TRAINER],
 	};
 
+	bell_lent(s, m.slot, m.lease);
 	session_send(d, s, &m, sizeof(m), -1);
 	s->n_batches++;
 	note(d, a);

@@ -32,7 +32,7 @@ static void forget(struct session *s)
 	if (s->exit_fd >= 0)
 		close(s->exit_fd);
 	free(s->outbox);
-	*s = (struct session){.state = SESSION_NONE, .fd = -1, .exit_fd = -1};
+	*s = (struct session){.state = SESSION_NONE, .fd = -1, .exit_fd = -1, .bell = -1};
 }
 
 /* What the client still sends is thrown away: closed with bytes unread, the socket would take back what was said
@@ -56,6 +56,7 @@ void session_close(struct daemon *d, uint32_t session)
 		return;
 	session_hang_up(s->fd);
 	s->fd = -1;
+	bell_close(d, s);
 	free(s->outbox);
 	s->outbox = NULL;
 	s->n_outbox = s->n_sent = 0;
@@ -236,7 +237,7 @@ static void attached(struct daemon *d, struct session *s, const struct served_fe
 	core_view_stream(d->core, s->stream, &v);
 	m.is_shared = v.is_shared;
 	memcpy(m.fingerprint, f->token.fingerprint, sizeof(f->token.fingerprint));
-	session_send(d, s, &m, sizeof(m), -1);
+	session_send(d, s, &m, sizeof(m), v.is_shared ? -1 : bell_open(d, s));
 	send_shape(d, s, f);
 }
 
@@ -351,16 +352,26 @@ static void take_detach(struct daemon *d, struct session *s, const struct wire_D
 	end_when_empty(d, s);
 }
 
-static void take_release(struct daemon *d, struct session *s, const struct wire_RELEASE *m)
+static void take_release(struct daemon *d, struct session *s, uint64_t lease)
 {
-	if (!core_on_release(d->core, d->now_ns, s->stream, m->lease)) {
+	if (!core_on_release(d->core, d->now_ns, s->stream, lease)) {
 		daemon_act(d);
 		nonsense(d, s, "a batch was released that is not lent");
 		return;
 	}
-	trace_released(&d->trace, d->now_ns, m->lease);
+	trace_released(&d->trace, d->now_ns, lease);
 	daemon_act(d);
 	end_when_empty(d, s);
+}
+
+void session_hear_bell(struct daemon *d, uint32_t session)
+{
+	struct session *s = &d->sessions[session];
+	uint64_t leases[BELL_SLOTS];
+	unsigned n = s->has_stream ? bell_read(s, leases) : 0;
+
+	for (unsigned i = 0; i < n && s->fd >= 0; i++)
+		take_release(d, s, leases[i]);
 }
 
 static void take_seek(struct daemon *d, struct session *s, const struct wire_SEEK *m)
@@ -425,7 +436,7 @@ static void take_message(struct daemon *d, struct session *s, const struct wire_
 	case WIRE_RELEASE:
 		if (!s->has_stream)
 			break;
-		take_release(d, s, (const void *)head);
+		take_release(d, s, ((const struct wire_RELEASE *)head)->lease);
 		return;
 	case WIRE_SEEK:
 		if (s->state != SESSION_ATTACHED || s->is_leaving ||
@@ -477,6 +488,7 @@ void session_hear(struct daemon *d, uint32_t session, uint32_t events)
 		if (n < 0 && errno == ECONNRESET)
 			continue; /* it closed with batches unread, but what it said before still comes */
 		if (n <= 0) {
+			session_hear_bell(d, session);
 			session_close(d, session);
 			return;
 		}
@@ -485,6 +497,9 @@ void session_hear(struct daemon *d, uint32_t session, uint32_t events)
 			nonsense(d, s, "that is no message of this protocol");
 			return;
 		}
+		session_hear_bell(d, session); /* what it released before it said this */
+		if (s->fd < 0)
+			return;
 		take_message(d, s, &in.head);
 		if (in.head.type == WIRE_STATUS || in.head.type == WIRE_TRACE)
 			return; /* the dear ones: others get their turn between two */

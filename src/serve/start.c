@@ -264,7 +264,7 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 	d->epoll = d->listener = d->signals = d->lock = d->ledger = -1;
 	d->staging.fd = d->parent.fd = -1;
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
-		d->sessions[i].fd = d->sessions[i].exit_fd = -1;
+		d->sessions[i].fd = d->sessions[i].exit_fd = d->sessions[i].bell = -1;
 	d->started_ns = d->now_ns = clock_ns();
 	d->idle_ns = options->idle_ns;
 	d->reread = options->reread;

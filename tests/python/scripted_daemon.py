@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import socket
 import struct
 import threading
@@ -18,7 +19,7 @@ import order_twin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 F_ADD_SEALS, F_SEAL_SHRINK, F_SEAL_GROW = 1033, 2, 4
-MAGIC, VERSION = 0x64656672, 3
+MAGIC, VERSION = 0x64656672, 4
 FINGERPRINT, SEED, ORDER_HASH = "0123456789abcdef" * 2, (1 << 63) + 5, 0x0123456789abcde
 DTYPES = {"uint8": 0, "int64": 1, "float16": 2, "bfloat16": 3, "float32": 4}
 
@@ -81,7 +82,8 @@ class Peer:
 
     def __init__(self, connection):
         self.connection = connection
-        self.fds = []  # of slots; closed with the connection
+        self.fds = []  # of slots and the bell; closed with the connection
+        self.bell = None
         connection.settimeout(20)
 
     def make_slot(self, n_bytes, seals=F_SEAL_SHRINK | F_SEAL_GROW):
@@ -91,6 +93,19 @@ class Peer:
         if seals:
             fcntl.fcntl(fd, F_ADD_SEALS, seals)
         return fd
+
+    def make_bell(self):
+        self.bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.fds.append(self.bell)
+        return self.bell
+
+    def rung(self):
+        """The slots whose bits were rung."""
+        try:
+            bits = os.eventfd_read(self.bell) if self.bell is not None else 0
+        except BlockingIOError:
+            return []
+        return [i for i in range(64) if bits >> i & 1]
 
     def send(self, name, /, **values):
         self.connection.send(pack(name, **values))
@@ -141,6 +156,8 @@ class Feed:
         self.n_released = 0
         self.n_sent = 0
         self.is_shared = 0
+        self.has_bell = True
+        self.n_rung = 0  # slots given back by the bell
         self.deaths = {}  # after so many batches sent: (rank, replica) of whoever died
 
     def row_bytes(self, dtype, dims):
@@ -191,7 +208,8 @@ class Feed:
         _, said = peer.receive("ATTACH")
         self.attaches.append(said)
         epoch, position = place(said["token"])
-        peer.send("ATTACHED", **self.attached(epoch, position))
+        bell = [peer.make_bell()] if self.has_bell and not self.is_shared else []
+        peer.send_raw(pack("ATTACHED", **self.attached(epoch, position)), bell)
         for i in range(len(self.FIELDS)):
             peer.send("FIELD", **self.field(i))
         fds = [peer.make_slot(self.slot_bytes) for _ in range(self.n_slots)]
@@ -224,6 +242,16 @@ class Feed:
                 for rank, replica in self.deaths.get(self.n_sent, ()):
                     peer.send("PEER_GONE", rank=rank, replica=replica + 1)
                 continue
+            if peer.bell is not None:
+                ready = select.select([peer.connection, peer.bell], [], [])[0]
+                for slot in peer.rung():
+                    lent = {lease: other for lease, other in lent.items() if other != slot}
+                    os.pwrite(fds[slot], b"\xee" * self.slot_bytes, 0)
+                    free.append(slot)
+                    self.n_released += 1
+                    self.n_rung += 1
+                if peer.connection not in ready:
+                    continue
             name, said = peer.receive("RELEASE", "SEEK", "DETACH")
             if name == "RELEASE":
                 slot = lent.pop(said["lease"])

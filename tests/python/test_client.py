@@ -42,6 +42,24 @@ def test_epochs(path):
     assert (feed.attaches[0]["rank"], feed.attaches[0]["world"], feed.attaches[0]["local_world"]) == (0, 1, 1)
 
 
+@pytest.mark.parametrize("has_bell", [True, False])
+def test_releases(path, has_bell):
+    """By the daemon's eventfd where it sent one, else by messages; from any slot, in any order."""
+    feed = Feed(n_samples=280, n_slots=70)
+    feed.has_bell = has_bell
+    with Daemon(path, feed.serve), make(path) as loader:
+        for _ in range(3):
+            batches = list(loader)
+            assert len(batches) == 70
+            for n, batch in enumerate(batches):
+                check_batch(feed, batch, batch.epoch, 4 * n)
+            for batch in batches[::-1]:
+                batch.release()
+            del batch, batches
+    assert feed.n_released >= 140  # the last ones meet a daemon that sees the end first
+    assert 126 <= feed.n_rung < feed.n_released if has_bell else feed.n_rung == 0, "slots from 63 on have no bit"
+
+
 def test_second_for_after_break_is_the_next_epoch(path):
     feed = Feed()
     with Daemon(path, feed.serve), make(path) as loader:

@@ -274,6 +274,23 @@ def test_p06_slot_lent_twice(path):
         del kept
 
 
+def test_p06_wrong_bell(path):
+    """A descriptor that could hold the trainer up is refused."""
+    feed = Feed()
+    ends = os.pipe()
+
+    def script(peer):
+        peer.welcome()
+        peer.receive("ATTACH")
+        peer.send_raw(pack("ATTACHED", **feed.attached()), [ends[1]])
+        hold(peer)
+    with Daemon(path, script):
+        with pytest.raises(ringfeed.ProtocolError, match="eventfd"):
+            make(path, timeout=5)
+    for fd in ends:
+        os.close(fd)
+
+
 GARBAGE = [
     b"x", b"\0" * 8, b"\xff" * 64, struct.pack("<II", 8, 8), struct.pack("<II", 99, 8), b"\0" * 100000,
     pack("HELLO"), pack("RELEASE", lease=1), pack("BATCH")[:-8], pack("BATCH") + b"\0" * 8, pack("WELCOME"),

@@ -56,6 +56,13 @@ class Client:
         assert self.hear()[0] == "WELCOME"
         return self
 
+    def bell(self, **more):
+        """Attaches; the eventfd that gives slots back."""
+        self.send("ATTACH", **{"rank": 0, "world": 1, "local_world": 1, "feed": b"train", **more})
+        packet, fds, _, _ = socket.recv_fds(self.socket, 65536, 4)
+        assert unpack(packet)[0] == "ATTACHED" and len(fds) == 1
+        return fds[0]
+
     def attach(self, **more):
         self.send("ATTACH", **{"rank": 0, "world": 1, "local_world": 1, "feed": b"train", **more})
         assert self.hear()[0] == "ATTACHED"
@@ -165,6 +172,31 @@ def p06_twisted_conversations(folder):
         for seed in range(15):
             in_a_process(lambda: [converse(daemon, random.Random(10 * seed + i)) for i in range(10)])
             assert daemon.process.poll() is None, daemon.log()
+
+
+def ring(daemon, bits):
+    """Rings what is lent, again and again; then these bits, which are not."""
+    with Client(daemon).greet() as c:
+        bell, leases = c.bell(), []
+        while len(leases) < 40:
+            heard = c.hear()
+            if heard[0] == "BATCH":
+                leases.append(heard[1]["lease"])
+                os.eventfd_write(bell, 1 << heard[1]["slot"])
+        assert len(set(leases)) == 40
+        scene.wait_until(lambda: not select.select([bell], [], [], 0)[0])
+        os.eventfd_write(bell, bits)
+        assert "not lent" in c.failed()
+        os.close(bell)
+
+
+def p06_bells(folder):
+    """The eventfd that gives slots back: bits of slots that are not lent, or that nobody has."""
+    with scene.Daemon(make_config(folder)) as daemon, witness("train", socket=daemon.socket):
+        base = n_fds(daemon)
+        for bits in (1 << 4, 1 << 62, 1 << 63, 2**64 - 2, 1 << 20 | 1):
+            in_a_process(lambda: ring(daemon, bits))
+        scene.wait_until(lambda: n_fds(daemon) <= base, 2.0)
 
 
 def p05_floods(folder):
@@ -323,5 +355,5 @@ def another_uid(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    scene.main([p06_nonsense, p06_twisted_conversations, p05_floods, p06_silence, p07_versions, missing_daemon,
+    scene.main([p06_nonsense, p06_bells, p06_twisted_conversations, p05_floods, p06_silence, p07_versions, missing_daemon,
                 second_daemon, wrong_ranks, several_at_once, another_uid])

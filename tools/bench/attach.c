@@ -5,14 +5,15 @@
  * line on stdout, in nanoseconds, behind the name of what it is; tools/bench/attach makes tables of
  * them.
  *
- *   attach     rf_session_open(): connect to attached, slots mapped (wall)
- *   clock      two looks at the thread's clock with nothing between them (CPU; it is in busy and
- * slept) busy       rf_session_next() and rf_batch_release() of a batch already sent (CPU), the
- * thread working meanwhile slept      the same, the thread asleep meanwhile calls      recv() of a
- * message already there and send() of one to a process that sleeps for it, over a SOCK_SEQPACKET
- * pair: the two bare system calls of busy (CPU), the thread working meanwhile wakeups    a message
- * of 64 bytes to another process and one back, over a SOCK_SEQPACKET pair (wall) credit
- * rf_batch_release() and rf_session_next() with credit 1, where the next batch is ready (wall)
+ *   attach   rf_session_open(): connect to attached, slots mapped (wall)
+ *   clock    two looks at the thread's clock with nothing between them (CPU; it is in busy and slept)
+ *   busy     rf_session_next() and rf_batch_release() of a batch already sent (CPU), the thread working meanwhile
+ *   slept    the same, the thread asleep meanwhile
+ *   calls    recv() of a message already there and send() of one to a process that sleeps for it, over a
+ *            SOCK_SEQPACKET pair (CPU), the thread working meanwhile
+ *   bell     write() to an eventfd that a process sleeps for: the one system call of most turns (CPU), the same
+ *   wakeups  a message of 64 bytes to another process and one back, over a SOCK_SEQPACKET pair (wall)
+ *   credit   rf_batch_release() and rf_session_next() with credit 1, where the next batch is ready (wall)
  *
  * wakeups and credit take turns, each after PAUSE_NS asleep, so that both find the machine in the
  * same state. Threads: one.
@@ -21,6 +22,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -181,6 +183,43 @@ static void measure_calls(int echoing, int count)
 	receive_or_exit(echoing);
 }
 
+static void ring_or_exit(int bell, uint64_t n)
+{
+	if (write(bell, &n, sizeof(n)) != sizeof(n))
+		exit(1);
+}
+
+/* A second process sleeps in read() until it is rung for the last time. */
+static void measure_bell(int count)
+{
+	const int bell = eventfd(0, EFD_CLOEXEC);
+	const pid_t pid = bell < 0 || fflush(stdout) != 0 ? -1 : fork();
+	uint64_t n = 1;
+
+	if (pid < 0) {
+		perror("bench-attach: a second process");
+		exit(1);
+	}
+	if (pid == 0) {
+		while (n == 1)
+			if (read(bell, &n, sizeof(n)) != sizeof(n))
+				_exit(1);
+		_exit(0);
+	}
+	for (int i = 0; i < count; i++) {
+		int64_t began;
+
+		rest(1);
+		began = now_ns(CLOCK_THREAD_CPUTIME_ID);
+		ring_or_exit(bell, 1);
+		tell("bell", now_ns(CLOCK_THREAD_CPUTIME_ID) - began);
+	}
+	rest(0);
+	ring_or_exit(bell, 2);
+	waitpid(pid, NULL, 0);
+	close(bell);
+}
+
 static void measure_credit(const char *socket, const char *feed, int echoing, int count)
 {
 	struct rf_session *s = open_session(socket, feed, 1);
@@ -218,6 +257,7 @@ int main(int argc, char **argv)
 	measure_turns(argv[1], argv[2], count);
 	echoing = start_echo(&pid);
 	measure_calls(echoing, count);
+	measure_bell(count);
 	measure_credit(argv[1], argv[2], echoing, count);
 	close(echoing);
 	waitpid(pid, NULL, 0);
