@@ -118,8 +118,7 @@ static int begin_skippable(struct unpack *u)
 		if (u->n_left != u->n_frames * n_entry[i] + N_FOOTER)
 			continue;
 		u->table = malloc(u->n_left);
-		if (!u->table)
-			return fail(-ENOMEM);
+		return u->table ? 0 : fail(-ENOMEM);
 	}
 	return 0;
 }

@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -40,5 +41,7 @@ with tempfile.TemporaryDirectory() as folder:
                 frames = [subprocess.run(["zstd", "-qc"], input=r, stdout=subprocess.PIPE, check=True).stdout
                           for r in (raw[:cut], raw[cut:])]
                 pathlib.Path(folder, f"{i}.zst").write_bytes(b"".join(frames))
+        # A seek table of no frames: both sizes of its entries fit.
+        pathlib.Path(folder, "nothing.zst").write_bytes(struct.pack("<IIIBI", 0x184D2A5E, 9, 0, 0, 0x8F92EAB1))
         corpus = [pathlib.Path(folder)]
     sys.exit(subprocess.run([fuzzer, *corpus]).returncode)
