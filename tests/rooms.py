@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 
-PURE = {"config", "order", "shard", "io", "decode", "transform", "batch", "watch"}
+PURE = {"config", "order", "shard", "io", "decode", "transform", "batch", "watch", "sandbox"}
 MAY = {"base": {"base"}}
 for room in PURE:
     MAY[room] = {"base", room}

@@ -25,6 +25,7 @@ enum {
 
 enum config_format { CONFIG_FORMAT_WEBDATASET };
 enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_THREADS };
+enum config_sandbox { CONFIG_SANDBOX_AUTO, CONFIG_SANDBOX_REQUIRED, CONFIG_SANDBOX_OFF };
 enum config_shuffle { CONFIG_SHUFFLE_NONE, CONFIG_SHUFFLE_BLOCK, CONFIG_SHUFFLE_FULL };
 enum config_until { CONFIG_UNTIL_FIRST, CONFIG_UNTIL_ALL };
 enum config_last { CONFIG_LAST_DROP, CONFIG_LAST_PAD, CONFIG_LAST_SHORT };
@@ -43,6 +44,7 @@ struct config_daemon {
 	char *index_cache; /* folder, or NULL */
 	struct log_levels log;
 	uint32_t nice;	   /* of the workers */
+	enum config_sandbox sandbox;
 	char metrics[128]; /* HOST:PORT, "": off */
 	uint64_t cpus[CPUS_MAX / 64]; /* a bit each; none: those that the daemon was started on */
 };

@@ -98,6 +98,30 @@ static void print_feed(const json_t *f)
 	}
 }
 
+static void print_role(const char *name, const json_t *r)
+{
+	printf("  %s: seccomp %s%s%s, Landlock ", name, json_is_true(at(r, "seccomp")) ? "yes" : "no",
+	       *at_text(r, "seccomp_reason") ? ": " : "", at_text(r, "seccomp_reason"));
+	if (at_number(r, "landlock_abi"))
+		printf("ABI %lld", at_number(r, "landlock_abi"));
+	else
+		printf("no: %s", at_text(r, "landlock_reason"));
+	printf(", no_new_privs %s; %lld of %lld forbidden things refused%s%s\n", json_is_true(at(r, "no_new_privs")) ? "yes" : "no",
+	       at_number(r, "forbidden_refused"), at_number(r, "forbidden_tried"), *at_text(r, "let_through") ? ", not: " : "",
+	       at_text(r, "let_through"));
+}
+
+static void print_sandbox(const json_t *s)
+{
+	static const char *const roles[] = {"core", "parent", "worker"};
+
+	if (!json_is_object(s))
+		return; /* an older daemon */
+	printf("sandbox: %s%s\n", json_is_true(at(s, "whole")) ? "whole" : "not whole: ", at_text(s, "missing"));
+	for (unsigned i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+		print_role(roles[i], at(s, roles[i]));
+}
+
 static void print_text(const json_t *all)
 {
 	const json_t *m = at(all, "memory"), *reload = at(all, "reload"), *feed;
@@ -109,6 +133,7 @@ static void print_text(const json_t *all)
 	printf("memory: %.1f MiB now, %.1f MiB at most, %.1f MiB planned, budget %.1f MiB; %zu workers\n",
 	       mib(m, "resident_bytes"), mib(m, "peak_bytes"), mib(m, "planned_bytes"),
 	       mib(m, "budget_bytes"), json_array_size(at(all, "workers")));
+	print_sandbox(at(all, "sandbox"));
 	if (json_is_object(reload))
 		printf("reload %.0fs ago, %s: %s\n", at_real(reload, "seconds_ago"), at_text(reload, "outcome"),
 		       at_text(reload, "text"));

@@ -16,6 +16,7 @@
 #include "core/core.h"
 #include "io/engine.h"
 #include "order/token.h"
+#include "sandbox/trial.h"
 #include "serve/dataset.h"
 #include "serve/files.h"
 #include "serve/planning.h"
@@ -107,6 +108,7 @@ struct session {
 	uint32_t n_looks;   /* for who keeps its slots quarantined */
 	uint32_t n_holders; /* those processes */
 	pid_t holders[CHILDREN_SHOWN];
+	uint64_t looked_for; /* the inode of a slot of its, while that is looked up */
 };
 
 struct daemon {
@@ -119,6 +121,7 @@ struct daemon {
 	struct memory staging;
 	struct worker_feed *worker_feeds;
 	struct worker_setup setup;
+	struct sandbox_report sandbox;
 	struct parent parent;
 	struct io_engine *engine;
 	struct files *files;
@@ -235,6 +238,13 @@ void ledger_name(const struct daemon *d, uint32_t feed, uint64_t sample, char *t
 void footprint_sample(struct daemon *d);
 /* holders.c: who keeps quarantined slots? */
 void holders_look(struct daemon *d);
+void holders_found(struct daemon *d, const struct parent_news *news);
+
+/* confining.c: what the daemon's processes give up. plan: tries it out, before the fork; refuses the start where
+ * the configuration requires what is not to be had. files: before there are threads. calls: last of all. */
+int confining_plan(struct daemon *d, struct reason *why);
+int confining_files(struct daemon *d);
+int confining_calls(struct daemon *d);
 
 /* snapshot.c: the daemon for those who look at it from outside. open: after the clean parent was forked. */
 int snapshot_open(struct daemon *d);

@@ -175,6 +175,22 @@ static void describe_feed(const struct served_feed *f, struct snapshot_feed *ret
 		.shares = mix ? mix->shares : NULL, .n_sources = mix ? mix->n_sources : 0};
 }
 
+_Static_assert((int)SNAPSHOT_ROLES == (int)SANDBOX_ROLES, "a snapshot holds all roles");
+
+static void describe_sandbox(const struct sandbox_report *from, struct snapshot_sandbox *ret)
+{
+	*ret = (struct snapshot_sandbox){.missing = from->missing.text, .took_ns = from->took_ns};
+	for (unsigned i = 0; i < SANDBOX_ROLES; i++) {
+		const struct sandbox_finding *f = &from->roles[i];
+
+		ret->roles[i] = (struct snapshot_role){
+			.name = sandbox_role_name(i), .has_filter = f->has_filter, .has_no_new_privs = f->has_no_new_privs,
+			.landlock = f->landlock, .n_tried = f->n_tried, .n_refused = f->n_refused,
+			.filter_reason = f->filter_reason, .landlock_reason = f->landlock_reason,
+			.let_through = f->let_through};
+	}
+}
+
 int snapshot_open(struct daemon *d)
 {
 	const struct plan *plan = &d->planning.plan;
@@ -192,6 +208,7 @@ int snapshot_open(struct daemon *d)
 	s->parent_pid = d->parent.pid;
 	s->started_ns = d->started_ns;
 	s->n_cpus = d->n_cpus;
+	describe_sandbox(&d->sandbox, &s->sandbox);
 	s->memory.budget = plan->memory;
 	s->memory.planned = plan->total;
 	for (size_t i = 0; i < plan->n_lines; i++)

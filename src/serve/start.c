@@ -3,7 +3,8 @@
 /*
  * The start, in the order that memory and fork demand: datasets (whose engine is gone again when they
  * are open), plan, checks against the machine, memory, the clean parent; only then the ring, the
- * core and the workers. The socket is first of all, so that two daemons never do all that at once;
+ * core and the workers. What the sandbox can do is tried out before anything is large, and holds for each process from
+ * the moment that it has what it needs. The socket is first of all, so that two daemons never do all that at once;
  * nobody is accepted before the loop.
  */
 #include "serve/daemon.h"
@@ -108,7 +109,7 @@ static int make_memory(struct daemon *d)
 	d->setup = (struct worker_setup){.feeds = d->worker_feeds, .n_feeds = d->n_feeds,
 					 .area = d->staging, .read_bytes = p->read_bytes,
 					 .scratch_bytes = SCRATCH_BYTES,
-					 .nice = (int)d->config->daemon.nice};
+					 .nice = (int)d->config->daemon.nice, .sandbox = d->sandbox.means};
 	return r;
 }
 
@@ -285,6 +286,8 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 	if (r == 0)
 		r = take_address(d, why);
 	if (r == 0)
+		r = confining_plan(d, why);
+	if (r == 0)
 		r = open_datasets(d, why);
 	if (r == 0)
 		r = plan_memory(d, why);
@@ -292,7 +295,11 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 		r = make_memory(d);
 	if (r == 0)
 		r = parent_start(&d->setup, d->n_workers, &d->parent);
-	return r ? r : open_all(d, why);
+	if (r == 0)
+		r = confining_files(d);
+	if (r == 0)
+		r = open_all(d, why);
+	return r ? r : confining_calls(d);
 }
 
 /* From here on a second signal ends the process at once; workers follow by themselves. */

@@ -136,7 +136,9 @@ void workers_news(struct daemon *d)
 	int r;
 
 	while ((r = parent_listen(&d->parent, &news)) == 0) {
-		if (news.worker >= d->n_workers)
+		if (news.kind == PARENT_HOLDERS)
+			holders_found(d, &news);
+		if (news.kind == PARENT_HOLDERS || news.worker >= d->n_workers)
 			continue;
 		if (news.kind == PARENT_STARTED && d->helpers[news.worker].channel >= 0) {
 			d->helpers[news.worker].pid = news.pid;

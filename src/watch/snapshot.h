@@ -123,6 +123,24 @@ struct snapshot_reload {
 	bool was_refused;
 };
 
+/* What a kind of process gave up at its start, as the self-test found it. */
+struct snapshot_role {
+	const char *name; /* "core", "parent", "worker" */
+	bool has_filter, has_no_new_privs;
+	int landlock; /* ABI; 0: none */
+	unsigned n_tried, n_refused;
+	const char *filter_reason, *landlock_reason; /* why not; "" */
+	const char *let_through;		     /* of what was tried; "" */
+};
+
+enum { SNAPSHOT_ROLES = 3 };
+
+struct snapshot_sandbox {
+	const char *missing; /* in a sentence; "": it is whole */
+	uint64_t took_ns;    /* the self-test */
+	struct snapshot_role roles[SNAPSHOT_ROLES];
+};
+
 struct snapshot {
 	const char *version, *socket, *engine, *engine_reason, *kernels;
 	pid_t pid, parent_pid;
@@ -143,6 +161,7 @@ struct snapshot {
 	struct snapshot_bad bad[SNAPSHOT_BAD_MAX]; /* the newest first */
 	unsigned n_bad;
 	struct snapshot_reload reload;
+	struct snapshot_sandbox sandbox;
 };
 
 /* Makes the arrays, of zeros. 0 or -errno. */

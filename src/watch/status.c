@@ -307,6 +307,34 @@ static json_t *reload_json(const struct snapshot *s)
 	return j;
 }
 
+static json_t *role_json(const struct snapshot_role *r)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "seccomp", json_boolean(r->has_filter));
+	json_object_set_new(j, "seccomp_reason", json_string(r->filter_reason));
+	put(j, "landlock_abi", (uint64_t)r->landlock);
+	json_object_set_new(j, "landlock_reason", json_string(r->landlock_reason));
+	json_object_set_new(j, "no_new_privs", json_boolean(r->has_no_new_privs));
+	put(j, "forbidden_tried", r->n_tried);
+	put(j, "forbidden_refused", r->n_refused);
+	json_object_set_new(j, "let_through", json_string(r->let_through));
+	return j;
+}
+
+static json_t *sandbox_json(const struct snapshot_sandbox *s)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "whole", json_boolean(s->missing && !*s->missing));
+	put_text(j, "missing", s->missing ? s->missing : "");
+	put_seconds(j, "self_test_seconds", s->took_ns);
+	for (unsigned i = 0; i < SNAPSHOT_ROLES; i++)
+		if (s->roles[i].name)
+			json_object_set_new(j, s->roles[i].name, role_json(&s->roles[i]));
+	return j;
+}
+
 static json_t *cpu_json(const struct snapshot *s)
 {
 	json_t *cpu = json_object();
@@ -332,6 +360,7 @@ json_t *status_tree(const struct snapshot *s)
 	json_object_set_new(j, "cpu_seconds", cpu_json(s));
 	put(j, "sessions", s->n_sessions);
 	json_object_set_new(j, "reload", reload_json(s));
+	json_object_set_new(j, "sandbox", sandbox_json(&s->sandbox));
 	json_object_set_new(j, "memory", memory_json(&s->memory));
 	json_object_set_new(j, "workers", workers_json(s));
 	json_object_set_new(j, "reads", reads_json(&s->reads));

@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "base/packet.h"
+#include "worker/lookout.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -22,10 +23,11 @@
 #include <unistd.h>
 
 enum { END_PATIENCE_MS = 1000 };
-enum order_kind { ORDER_SPAWN, ORDER_KILL };
+enum order_kind { ORDER_SPAWN, ORDER_KILL, ORDER_LOOK };
 
 struct order_message {
-	uint32_t kind, worker;
+	uint32_t kind, worker; /* LOOK: the number that the answer is to bear */
+	uint64_t inode;
 };
 
 /* ---- inside the clean parent ---- */
@@ -35,14 +37,20 @@ struct nursery {
 	pid_t *pids;
 	unsigned n_workers;
 	int fd, signals;
+	pid_t daemon;
 };
+
+static void send_news(const struct nursery *n, const struct parent_news *news)
+{
+	if (send(n->fd, news, sizeof(*news), MSG_NOSIGNAL) < 0)
+		_exit(0);
+}
 
 static void tell(const struct nursery *n, uint32_t kind, uint32_t worker, pid_t pid, int status)
 {
-	struct parent_news news = {.kind = kind, .worker = worker, .pid = pid, .status = status};
+	const struct parent_news news = {.kind = kind, .worker = worker, .pid = pid, .status = status};
 
-	if (send(n->fd, &news, sizeof(news), MSG_NOSIGNAL) < 0)
-		_exit(0);
+	send_news(n, &news);
 }
 
 static void die_with_parent(pid_t parent)
@@ -52,8 +60,11 @@ static void die_with_parent(pid_t parent)
 		_exit(0);
 }
 
+/* And stderr, which stands for stdin and stdout too: their numbers stay taken, and nobody else's pipe stays open. */
 static void close_all_but(int keep)
 {
+	dup2(STDERR_FILENO, STDIN_FILENO);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
 	if (keep > 3)
 		syscall(SYS_close_range, 3u, (unsigned)keep - 1, 0u);
 	syscall(SYS_close_range, (unsigned)keep + 1, ~0u, 0u);
@@ -98,6 +109,26 @@ static void reap(struct nursery *n)
 	}
 }
 
+static bool is_ours(void *context, pid_t pid)
+{
+	const struct nursery *n = context;
+
+	if (pid == n->daemon || pid == getpid())
+		return true;
+	for (unsigned i = 0; i < n->n_workers; i++)
+		if (pid == n->pids[i])
+			return true;
+	return false;
+}
+
+static void look(struct nursery *n, const struct order_message *order)
+{
+	struct parent_news news = {.kind = PARENT_HOLDERS, .number = order->worker, .inode = order->inode};
+
+	news.n_holders = lookout_find(order->inode, is_ours, n, news.holders, PARENT_HOLDERS_MAX);
+	send_news(n, &news);
+}
+
 /* One order with at most one descriptor. false: the daemon is gone. */
 static bool take_order(struct nursery *n)
 {
@@ -120,6 +151,8 @@ static bool take_order(struct nursery *n)
 		fork_worker(n, order.worker, channel);
 	else if (order.kind == ORDER_KILL && n->pids[order.worker] > 0)
 		kill(n->pids[order.worker], SIGKILL);
+	else if (order.kind == ORDER_LOOK)
+		look(n, &order);
 	if (channel >= 0)
 		close(channel);
 	return true;
@@ -137,7 +170,8 @@ static void end_workers(struct nursery *n)
 
 static void nursery_main(const struct worker_setup *setup, unsigned n_workers, int fd, pid_t daemon)
 {
-	struct nursery n = {.setup = setup, .n_workers = n_workers, .fd = fd};
+	struct nursery n = {.setup = setup, .n_workers = n_workers, .fd = fd, .daemon = daemon};
+	const struct sandbox_own none = {.channel = -1};
 	struct pollfd polls[2];
 	sigset_t child;
 
@@ -152,7 +186,8 @@ static void nursery_main(const struct worker_setup *setup, unsigned n_workers, i
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
 	n.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (!n.pids || n.signals < 0)
+	if (!n.pids || n.signals < 0 || sandbox_files(&setup->sandbox, SANDBOX_PARENT, &none) < 0 ||
+	    sandbox_calls(&setup->sandbox, SANDBOX_PARENT, &none) < 0)
 		_exit(1);
 	polls[0] = (struct pollfd){.fd = fd, .events = POLLIN};
 	polls[1] = (struct pollfd){.fd = n.signals, .events = POLLIN};
@@ -199,7 +234,7 @@ static int send_order(const struct parent *p, const struct order_message *order,
 
 int parent_spawn(const struct parent *p, unsigned worker, int *ret_channel)
 {
-	const struct order_message order = {ORDER_SPAWN, worker};
+	const struct order_message order = {.kind = ORDER_SPAWN, .worker = worker};
 	int fds[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
@@ -216,7 +251,14 @@ int parent_spawn(const struct parent *p, unsigned worker, int *ret_channel)
 
 int parent_kill(const struct parent *p, unsigned worker)
 {
-	const struct order_message order = {ORDER_KILL, worker};
+	const struct order_message order = {.kind = ORDER_KILL, .worker = worker};
+
+	return send_order(p, &order, -1);
+}
+
+int parent_look(const struct parent *p, uint32_t number, uint64_t inode)
+{
+	const struct order_message order = {.kind = ORDER_LOOK, .worker = number, .inode = inode};
 
 	return send_order(p, &order, -1);
 }

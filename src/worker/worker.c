@@ -309,12 +309,33 @@ static void limit_memory(const struct worker_setup *setup)
 		setrlimit(RLIMIT_DATA, &data);
 }
 
-/* Nor write a file; stderr may be one, so only when there is nothing more to say. */
+/* Nor write a file (stderr may be one, so only when there is nothing more to say), nor open one, nor start a
+ * process: where there is no filter, these still hold. */
 static void limit_files(void)
 {
 	const struct rlimit none = {0, 0};
 
 	setrlimit(RLIMIT_FSIZE, &none);
+	if (HAS_SHADOW) /* a sanitizer reads files for its report */
+		return;
+	setrlimit(RLIMIT_NOFILE, &none);
+	setrlimit(RLIMIT_NPROC, &none);
+}
+
+/* All that a task does not need. A worker never runs with less of it than the self-test found to hold. */
+static void give_up(const struct worker *w, unsigned number)
+{
+	const struct sandbox_own own = {.channel = w->channel};
+	int r = sandbox_files(&w->setup->sandbox, SANDBOX_WORKER, &own);
+
+	if (r == 0) {
+		limit_files();
+		r = sandbox_calls(&w->setup->sandbox, SANDBOX_WORKER, &own);
+	}
+	if (r == 0)
+		return;
+	log_error("workers", "worker %u cannot enter its sandbox: %s", number, strerror(-r));
+	_exit(1);
 }
 
 /* One maker for the feed and its views. */
@@ -368,7 +389,7 @@ void worker_main(const struct worker_setup *setup, unsigned number, int channel)
 		log_error("workers", "worker %u cannot set up its decoders: out of memory", number);
 		_exit(1);
 	}
-	limit_files();
+	give_up(w, number);
 	say(w); /* up: an answer to nothing */
 	for (;;) {
 		ssize_t n = recv(channel, &w->in, sizeof(w->in), 0);

@@ -3,7 +3,8 @@
 /*
  * A worker: one single-threaded process that takes tasks from its channel, makes the rows and answers.
  * Of the area it sees what was read read-only, and writes where units are inflated; it writes the slots of all
- * feeds; it has no other file than its channel and stderr. It trusts the core's tasks and distrusts every byte of a sample.
+ * feeds; it has no other file than its channel and stderr, and once it is up it may make no
+ * call but those of a task. It trusts the core's tasks and distrusts every byte of a sample.
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
@@ -11,6 +12,7 @@
 #include "base/memory.h"
 #include "base/pipeline.h"
 #include "batch/layout.h"
+#include "sandbox/sandbox.h"
 #include "shard/samples.h"
 
 #include <stddef.h>
@@ -34,6 +36,7 @@ struct worker_setup {
 	size_t read_bytes; /* of the area: the front part, that is read into; whole pages */
 	size_t scratch_bytes;
 	int nice; /* 0 … 19 */
+	struct sandbox_means sandbox; /* what workers and their parent give up */
 };
 
 /* The packets of a channel are never longer. */

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#define DAEMON_KEYS "socket, memory, workers, io, read_timeout, ledger, index_cache, nice, cpus, metrics, log"
+#define DAEMON_KEYS "socket, memory, workers, io, read_timeout, ledger, index_cache, nice, cpus, sandbox, metrics, log"
 #define STEPS                                                                                      \
 	"resize, center_crop, random_crop, random_resized_crop, pad, random_horizontal_flip, random_vertical_flip, "        \
 	"grayscale, normalize"
