@@ -38,7 +38,7 @@ struct config_daemon {
 	uint64_t memory;      /* bytes */
 	uint32_t workers;     /* 0 = auto */
 	enum config_io io;
-	uint64_t read_timeout_ns;
+	uint64_t read_timeout_ns, sample_cpu_ns;
 	char *ledger;	   /* folder, or NULL */
 	char *index_cache; /* folder, or NULL */
 	struct log_levels log;

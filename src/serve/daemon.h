@@ -174,6 +174,8 @@ void workers_answer(struct daemon *d, unsigned worker);
 void workers_task(struct daemon *d, const struct core_action *a);
 void workers_kill(struct daemon *d, unsigned worker);
 void workers_time(struct daemon *d);
+/* Tells the core what CPU time those have used that have something in hand. */
+void workers_clock(struct daemon *d);
 /* Ends those above n, when they have nothing in hand, and starts those below that are not there. */
 void workers_set(struct daemon *d, unsigned n);
 

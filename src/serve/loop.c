@@ -150,6 +150,7 @@ static void tick(struct daemon *d)
 	if (d->now_ns - d->ticked_ns >= TICK_NS) {
 		d->ticked_ns = d->now_ns;
 		footprint_sample(d);
+		workers_clock(d);
 		session_time(d);
 		snapshot_time(d);
 		web_run(d->web, d->now_ns);
