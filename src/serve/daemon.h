@@ -18,6 +18,7 @@
 #include "order/token.h"
 #include "serve/dataset.h"
 #include "serve/files.h"
+#include "serve/notify.h"
 #include "serve/planning.h"
 #include "serve/reload.h"
 #include "serve/serve.h"
@@ -134,6 +135,8 @@ struct daemon {
 	bool is_default_socket; /* nobody chose the path */
 	char io_reason[600]; /* why not io_uring, or "" */
 	uint64_t started_ns, now_ns, ticked_ns, holders_ns;
+	struct watchdog watchdog;
+	uint64_t step_ns_max[2], step_turned_ns; /* the longest steps of the loop: of the present ten seconds, and of those before */
 	uint64_t peak_bytes, resident_bytes;
 	uint64_t turned_away_ns;
 	uint64_t idle_ns, used_ns; /* how long it waits without clients; when it last had one */
