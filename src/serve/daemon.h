@@ -141,6 +141,8 @@ struct daemon {
 	uint64_t turned_away_ns;
 	uint64_t idle_ns, used_ns; /* how long it waits without clients; when it last had one */
 	int ledger;
+	bool is_ledger_torn;	/* it does not end with a newline */
+	uint64_t n_ledger_lost; /* lines since the last one that could be written */
 	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
 	struct seen_bad seen_bad[SEEN_BAD_MAX];
 	unsigned n_seen_bad; /* ever */
