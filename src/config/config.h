@@ -43,6 +43,7 @@ struct config_daemon {
 	char *index_cache; /* folder, or NULL */
 	struct log_levels log;
 	uint32_t nice;	   /* of the workers */
+	bool is_sealed;
 	char metrics[128]; /* HOST:PORT, "": off */
 	uint64_t cpus[CPUS_MAX / 64]; /* a bit each; none: those that the daemon was started on */
 };

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#define DAEMON_KEYS "socket, memory, workers, io, read_timeout, sample_cpu, ledger, index_cache, nice, cpus, metrics, log"
+#define DAEMON_KEYS "socket, memory, workers, io, read_timeout, sample_cpu, ledger, index_cache, nice, cpus, sealed, metrics, log"
 #define STEPS                                                                                      \
 	"resize, center_crop, random_crop, random_resized_crop, pad, random_horizontal_flip, random_vertical_flip, "        \
 	"grayscale, normalize"
