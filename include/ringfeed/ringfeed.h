@@ -298,7 +298,8 @@ RF_API int rf_session_gone_peer(const struct rf_session *s, struct rf_peer *ret_
  * Do other trainers read the same memory? Then it is mapped read-only here: writing there is a fault (SIGSEGV), and
  * who wants to write takes a copy.
  *
- * So it is in every session of a feed whose groups share a pass, and in every one that has named its replica.
+ * So it is in every session of a feed whose groups share a pass, and in every one that has named its replica; and in
+ * all of a daemon whose daemon.sealed is true, which lets nobody write its slots.
  *
  * @return 1 or 0, or -ENODATA (a deferred session has not attached yet), -EOWNERDEAD, -EBADF, -EINVAL
  *

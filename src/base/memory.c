@@ -23,6 +23,10 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x10
+#endif
+
 enum { HUGE = 2 << 20, PAGE = 4096 };
 
 void *memory_map(int fd, size_t n_bytes, int protection)
@@ -91,6 +95,18 @@ int memory_new(const char *name, size_t n_bytes, struct memory *ret)
 out:
 	memory_deinit(&m);
 	return r;
+}
+
+int memory_seal(struct memory *m)
+{
+	return fcntl(m->fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0 ? fail(-errno) : 0;
+}
+
+bool memory_is_sealed(int fd)
+{
+	const int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals >= 0 && seals & (F_SEAL_FUTURE_WRITE | F_SEAL_WRITE);
 }
 
 void memory_deinit(struct memory *m)

@@ -42,9 +42,10 @@ struct map *map_open(int fd, uint64_t n_bytes, bool is_writable, const char **re
 		*ret_fault = "SLOT with a memory file that could shrink";
 		goto out;
 	}
+	map->is_sealed = memory_is_sealed(fd);
 	/* memory_map rounds up to whole pages, and so does the file's last one. */
 	map->n_bytes = ((size_t)n_bytes + 4095) & ~(size_t)4095;
-	map->base = memory_map(fd, map->n_bytes, is_writable ? PROT_READ | PROT_WRITE : PROT_READ);
+	map->base = memory_map(fd, map->n_bytes, is_writable && !map->is_sealed ? PROT_READ | PROT_WRITE : PROT_READ);
 	if (!map->base)
 		goto out;
 	map->n_refs = 1;
@@ -117,7 +118,12 @@ static int pin_maps(struct map **maps, unsigned n, struct reason *why)
 void session_pin(struct rf_session *s)
 {
 	struct reason why = {"pinning was not asked for"};
-	bool is_pinned = s->is_pin_wanted && pin_maps(s->shared.maps, s->incoming.n_slots, &why) == 0;
+	bool is_pinned = false;
+
+	if (s->is_pin_wanted && s->shared.maps[0]->is_sealed)
+		reason_set(&why, "daemon.sealed is true: CUDA pins only memory that may be mapped for writing");
+	else if (s->is_pin_wanted)
+		is_pinned = pin_maps(s->shared.maps, s->incoming.n_slots, &why) == 0;
 
 	pthread_mutex_lock(&s->shared.lock);
 	s->shared.is_pinned = is_pinned;

@@ -51,6 +51,7 @@ struct map {
 	void *base;
 	size_t n_bytes;
 	unsigned n_refs;  /* under the session's lock */
+	bool is_sealed;	 /* nobody but the daemon can write it */
 	struct pin *pin; /* what it is registered with, or NULL; one reference */
 };
 

@@ -39,12 +39,13 @@ struct config_daemon {
 	uint64_t memory;      /* bytes */
 	uint32_t workers;     /* 0 = auto */
 	enum config_io io;
-	uint64_t read_timeout_ns;
+	uint64_t read_timeout_ns, sample_cpu_ns;
 	char *ledger;	   /* folder, or NULL */
 	char *index_cache; /* folder, or NULL */
 	struct log_levels log;
 	uint32_t nice;	   /* of the workers */
 	enum config_sandbox sandbox;
+	bool is_sealed;
 	char metrics[128]; /* HOST:PORT, "": off */
 	uint64_t cpus[CPUS_MAX / 64]; /* a bit each; none: those that the daemon was started on */
 };

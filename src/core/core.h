@@ -70,7 +70,9 @@ struct core_spec {
 	uint64_t staging_bytes;
 	uint32_t read_max;	 /* bytes of one request, unless one sample needs more */
 	unsigned reads_in_flight;
-	uint64_t read_timeout_ns, task_timeout_ns;
+	uint64_t read_timeout_ns;
+	uint64_t task_timeout_ns; /* a task may stand still so long */
+	uint64_t task_cpu_ns;	  /* the CPU time it may take */
 };
 
 struct core;
@@ -98,6 +100,9 @@ void core_on_read(struct core *c, uint64_t now_ns, uint32_t request, int64_t n_b
 		  bool is_changed);
 void core_on_worker_up(struct core *c, uint64_t now_ns, unsigned worker);
 void core_on_worker_dead(struct core *c, uint64_t now_ns, unsigned worker);
+/* The CPU time that a worker has used in its life: a task overruns by what it uses, and one that uses some does not
+ * stand still. Where nobody tells, task_timeout_ns alone holds. */
+void core_on_worker_cpu(struct core *c, uint64_t now_ns, unsigned worker, uint64_t cpu_ns);
 /* A worker's answer as it came. false: it lies, and is to be killed (core_on_worker_dead follows). */
 bool core_on_answer(struct core *c, uint64_t now_ns, unsigned worker, const void *bytes, size_t n);
 /* Time passed (core_deadline says when it must). */
@@ -157,7 +162,7 @@ void core_set_bad(struct core *c, unsigned feed, double limit, bool is_transient
 enum core_action_kind {
 	CORE_READ,	  /* read.* */
 	CORE_TASK,	  /* send core_task_message() to task.worker */
-	CORE_KILL_WORKER, /* task.worker overran its time */
+	CORE_KILL_WORKER, /* task.worker overran: its CPU time, or it stands still */
 	CORE_LEND,	  /* lend.* to the stream's trainer */
 	CORE_EPOCH_END,	  /* tell the stream's trainer; lend.epoch is the one that ended */
 	CORE_FAIL,	  /* tell the stream's trainer, once; it gets nothing more */

@@ -197,6 +197,7 @@ struct feed_state {
 
 struct hand {
 	uint64_t id, deadline_ns;
+	uint64_t cpu_began_ns; /* its worker's, when it was first seen on it; UINT64_MAX: not yet */
 	uint32_t fill, piece; /* the task is this piece (a request) of it; NONE: rows of the slot */
 	uint32_t slot, n_jobs, n_targets; /* targets: rows beside the jobs' own */
 	bool has_large;
@@ -205,6 +206,7 @@ struct hand {
 
 struct worker {
 	bool is_up, is_killed, has_overrun;
+	uint64_t cpu_ns; /* as last told */
 	uint32_t n_hands;
 	uint32_t fill;	/* the one unit it inflates, or NONE */
 	bool had_piece; /* its last task was one: rows are next */

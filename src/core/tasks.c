@@ -19,7 +19,8 @@ static struct hand *new_hand(struct core *c, uint32_t worker, uint32_t slot, boo
 	struct worker *w = &c->workers[worker];
 	struct hand *h = &w->hands[w->n_hands];
 
-	*h = (struct hand){.id = c->next_task++, .slot = slot, .has_large = has_large, .fill = NONE};
+	*h = (struct hand){.id = c->next_task++, .slot = slot, .has_large = has_large, .fill = NONE,
+			   .cpu_began_ns = UINT64_MAX};
 	w->had_piece = false;
 	if (w->n_hands++ == 0)
 		h->deadline_ns = c->now_ns + c->spec.task_timeout_ns;
@@ -428,14 +429,35 @@ void core_on_worker_dead(struct core *c, uint64_t now_ns, unsigned worker)
 		fill_worker_dead(c, gone.fill, gone.n_hands && gone.hands[0].fill != NONE, gone.has_overrun);
 }
 
+static void end_overrun(struct core *c, uint32_t worker)
+{
+	c->workers[worker].is_killed = c->workers[worker].has_overrun = true;
+	action_add(c, CORE_KILL_WORKER, NONE)->task.worker = worker;
+}
+
+void core_on_worker_cpu(struct core *c, uint64_t now_ns, unsigned worker, uint64_t cpu_ns)
+{
+	struct worker *w = &c->workers[worker];
+	struct hand *h = &w->hands[0];
+
+	core_begin(c, now_ns);
+	if (!w->n_hands || w->is_killed)
+		return;
+	if (h->cpu_began_ns == UINT64_MAX)
+		h->cpu_began_ns = cpu_ns;
+	else if (cpu_ns - h->cpu_began_ns > c->spec.task_cpu_ns)
+		end_overrun(c, worker);
+	else if (cpu_ns > w->cpu_ns)
+		h->deadline_ns = now_ns + c->spec.task_timeout_ns;
+	w->cpu_ns = cpu_ns;
+}
+
 void tasks_time(struct core *c)
 {
 	for (uint32_t i = 0; i < c->spec.n_workers; i++) {
-		struct worker *w = &c->workers[i];
+		const struct worker *w = &c->workers[i];
 
-		if (!w->n_hands || w->is_killed || w->hands[0].deadline_ns > c->now_ns)
-			continue;
-		w->is_killed = w->has_overrun = true;
-		action_add(c, CORE_KILL_WORKER, NONE)->task.worker = i;
+		if (w->n_hands && !w->is_killed && w->hands[0].deadline_ns <= c->now_ns)
+			end_overrun(c, i);
 	}
 }

@@ -19,6 +19,7 @@
 #include "sandbox/trial.h"
 #include "serve/dataset.h"
 #include "serve/files.h"
+#include "serve/notify.h"
 #include "serve/planning.h"
 #include "serve/reload.h"
 #include "serve/serve.h"
@@ -137,10 +138,14 @@ struct daemon {
 	bool is_default_socket; /* nobody chose the path */
 	char io_reason[600]; /* why not io_uring, or "" */
 	uint64_t started_ns, now_ns, ticked_ns, holders_ns;
+	struct watchdog watchdog;
+	uint64_t step_ns_max[2], step_turned_ns; /* the longest steps of the loop: of the present ten seconds, and of those before */
 	uint64_t peak_bytes, resident_bytes;
 	uint64_t turned_away_ns;
 	uint64_t idle_ns, used_ns; /* how long it waits without clients; when it last had one */
 	int ledger;
+	bool is_ledger_torn;	/* it does not end with a newline */
+	uint64_t n_ledger_lost; /* lines since the last one that could be written */
 	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
 	struct seen_bad seen_bad[SEEN_BAD_MAX];
 	unsigned n_seen_bad; /* ever */
@@ -177,6 +182,8 @@ void workers_answer(struct daemon *d, unsigned worker);
 void workers_task(struct daemon *d, const struct core_action *a);
 void workers_kill(struct daemon *d, unsigned worker);
 void workers_time(struct daemon *d);
+/* Tells the core what CPU time those have used that have something in hand. */
+void workers_clock(struct daemon *d);
 /* Ends those above n, when they have nothing in hand, and starts those below that are not there. */
 void workers_set(struct daemon *d, unsigned n);
 

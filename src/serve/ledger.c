@@ -3,6 +3,11 @@
 /*
  * Bad samples: a line of JSON each in daemon.ledger (FOLDER/ringfeed-bad.jsonl), and in the log the first of each
  * kind, then one line a minute. Keys are read from the saved index, for they are not kept in memory.
+ *
+ * A line is written before the row that it is about is lent, in one piece, and is there as a whole or not at all: what
+ * a full disk leaves of one is taken back, what a crash leaves is at the next start. Several daemons may write one
+ * ledger; each holds a shared lock on it, and only who is alone with it takes anything back. Who is not begins
+ * the next line with a newline.
  */
 #include "serve/daemon.h"
 
@@ -14,10 +19,55 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MINUTE_NS UINT64_C(60000000000)
+
+enum { TAIL = 64 << 10 }; /* no line is longer */
+
+/* Are we the only ones who have it open? If so nobody else writes it before release(). */
+static bool seize(int fd)
+{
+	return flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+static void release(int fd)
+{
+	flock(fd, LOCK_SH | LOCK_NB);
+}
+
+/* How many bytes stand behind the last newline; -1: more than a line may have. */
+static ssize_t torn_bytes(int fd, off_t size)
+{
+	char *tail = malloc(TAIL), *newline;
+	const off_t from = size > TAIL ? size - TAIL : 0;
+	ssize_t n = tail ? pread(fd, tail, TAIL, from) : -1, torn;
+
+	newline = n > 0 ? memrchr(tail, '\n', (size_t)n) : NULL;
+	torn = newline ? tail + n - (newline + 1) : from == 0 ? n : -1;
+	free(tail);
+	return torn;
+}
+
+/* What the end of another daemon, or of the machine, has left of its last line. */
+static void mend(struct daemon *d, const char *path)
+{
+	const bool is_alone = seize(d->ledger);
+	struct stat st;
+	ssize_t torn = 0;
+
+	if (fstat(d->ledger, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
+		torn = torn_bytes(d->ledger, st.st_size);
+	if (torn > 0 && is_alone && ftruncate(d->ledger, st.st_size - torn) == 0)
+		log_warn("ledger", "%s: the last line was torn when its writer ended: its %zd bytes are taken back", path, torn);
+	else
+		d->is_ledger_torn = torn != 0;
+	release(d->ledger);
+}
 
 int ledger_open(struct daemon *d, struct reason *why)
 {
@@ -27,11 +77,45 @@ int ledger_open(struct daemon *d, struct reason *why)
 	if (!d->config->daemon.ledger)
 		return 0;
 	snprintf(path, sizeof(path), "%s/ringfeed-bad.jsonl", d->config->daemon.ledger);
-	d->ledger = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-	if (d->ledger >= 0)
-		return 0;
-	reason_set(why, "daemon.ledger: %s: %s", path, strerror(errno));
-	return 1;
+	d->ledger = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	if (d->ledger < 0) {
+		reason_set(why, "daemon.ledger: %s: %s", path, strerror(errno));
+		return 1;
+	}
+	mend(d, path);
+	return 0;
+}
+
+/* n bytes of a line came to lie at the end: they go, or the next line begins on one of its own. */
+static void take_back(struct daemon *d, off_t n)
+{
+	const off_t end = lseek(d->ledger, 0, SEEK_CUR);
+	struct stat st;
+
+	d->is_ledger_torn = !(seize(d->ledger) && fstat(d->ledger, &st) == 0 && st.st_size == end &&
+			      ftruncate(d->ledger, end - n) == 0);
+	release(d->ledger);
+}
+
+/* With its newline. */
+static void append(struct daemon *d, char *line, size_t n_line)
+{
+	char newline = '\n';
+	const struct iovec parts[2] = {{&newline, d->is_ledger_torn}, {line, n_line}};
+	const ssize_t n = writev(d->ledger, parts, 2);
+	const int error = n < 0 ? errno : ENOSPC;
+
+	if (n == (ssize_t)(n_line + d->is_ledger_torn)) {
+		if (d->n_ledger_lost)
+			log_warn("ledger", "lines are written again; %llu are missing", (unsigned long long)d->n_ledger_lost);
+		d->is_ledger_torn = false;
+		d->n_ledger_lost = 0;
+		return;
+	}
+	if (n > 0)
+		take_back(d, n);
+	if (d->n_ledger_lost++ == 0)
+		log_warn("ledger", "a line could not be written: %s; how many are missing is said when it can be again", strerror(error));
 }
 
 struct place {
@@ -78,7 +162,7 @@ void ledger_name(const struct daemon *d, uint32_t feed, uint64_t sample, char *t
 	snprintf(text, n_text, "%s, key %s, offset %llu", p.shard, p.key, (unsigned long long)p.offset);
 }
 
-static void write_line(const struct daemon *d, const struct core_action *a, const struct place *p)
+static void write_line(struct daemon *d, const struct core_action *a, const struct place *p)
 {
 	char when[32];
 	time_t now = time(NULL);
@@ -98,8 +182,7 @@ static void write_line(const struct daemon *d, const struct core_action *a, cons
 		size_t n = strlen(text);
 
 		text[n] = '\n'; /* over the closing zero: one write, one line */
-		if (write(d->ledger, text, n + 1) < 0)
-			log_warn("ledger", "a line could not be written: %s", strerror(errno));
+		append(d, text, n + 1);
 	}
 	free(text);
 	json_decref(line);

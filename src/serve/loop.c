@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 enum { EVENTS = 64, TICK_NS = 100000000 /* 100 ms: footprint, respawns */ };
+#define STEPS_NS UINT64_C(10000000000)
 
 int daemon_watch(struct daemon *d, int fd, uint32_t events, enum watch what, uint32_t number)
 {
@@ -150,6 +151,7 @@ static void tick(struct daemon *d)
 	if (d->now_ns - d->ticked_ns >= TICK_NS) {
 		d->ticked_ns = d->now_ns;
 		footprint_sample(d);
+		workers_clock(d);
 		session_time(d);
 		snapshot_time(d);
 		web_run(d->web, d->now_ns);
@@ -159,12 +161,26 @@ static void tick(struct daemon *d)
 	holders_look(d);
 }
 
+/* What began at d->now_ns is over. */
+static void note_step(struct daemon *d, uint64_t now_ns)
+{
+	if (now_ns - d->step_turned_ns >= STEPS_NS) {
+		d->step_turned_ns = now_ns;
+		d->step_ns_max[1] = d->step_ns_max[0];
+		d->step_ns_max[0] = 0;
+	}
+	if (now_ns - d->now_ns > d->step_ns_max[0])
+		d->step_ns_max[0] = now_ns - d->now_ns;
+}
+
 static int until_next(const struct daemon *d)
 {
 	uint64_t deadline = core_deadline(d->core), tick_at = d->ticked_ns + TICK_NS;
 
 	if (deadline > tick_at)
 		deadline = tick_at;
+	if (deadline > watchdog_deadline(&d->watchdog))
+		deadline = watchdog_deadline(&d->watchdog);
 	return deadline <= d->now_ns ? 0 : (int)((deadline - d->now_ns) / 1000000 + 1);
 }
 
@@ -172,12 +188,17 @@ int daemon_loop(struct daemon *d)
 {
 	struct epoll_event events[EVENTS];
 
-	d->used_ns = clock_ns();
+	d->used_ns = d->now_ns = d->step_turned_ns = clock_ns();
+	watchdog_init(&d->watchdog);
 	while (!d->is_ending) {
+		uint64_t now_ns;
 		int n;
 
 		io_engine_flush(d->engine);
-		d->now_ns = clock_ns();
+		now_ns = clock_ns();
+		note_step(d, now_ns);
+		d->now_ns = now_ns;
+		watchdog_step(&d->watchdog, now_ns);
 		n = epoll_wait(d->epoll, events, EVENTS, until_next(d));
 		if (n < 0 && errno != EINTR)
 			return fail(-errno);

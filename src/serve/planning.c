@@ -95,6 +95,7 @@ static void fill_spec(const struct config *config, struct planning *p)
 		.read_max = IO_READ_MAX, .reads_in_flight = READS_IN_FLIGHT,
 		.read_timeout_ns = config->daemon.read_timeout_ns,
 		.task_timeout_ns = TASK_TIMEOUT_S * SECOND_NS,
+		.task_cpu_ns = config->daemon.sample_cpu_ns,
 	};
 	core_area(&p->spec, &p->read_bytes, &p->inflated_bytes);
 }

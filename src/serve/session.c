@@ -235,7 +235,7 @@ static void attached(struct daemon *d, struct session *s, const struct served_fe
 	};
 
 	core_view_stream(d->core, s->stream, &v);
-	m.is_shared = v.is_shared;
+	m.is_shared = v.is_shared || d->config->daemon.is_sealed; /* for reading alone */
 	memcpy(m.fingerprint, f->token.fingerprint, sizeof(f->token.fingerprint));
 	session_send(d, s, &m, sizeof(m), v.is_shared ? -1 : bell_open(d, s));
 	send_shape(d, s, f);

@@ -133,6 +133,7 @@ static void take_processes(struct daemon *d)
 	s->memory.resident = d->resident_bytes;
 	s->memory.peak = d->peak_bytes;
 	s->core_cpu_ns = footprint_cpu(s->pid);
+	s->step_ns_max = d->step_ns_max[0] > d->step_ns_max[1] ? d->step_ns_max[0] : d->step_ns_max[1];
 	s->n_wanted = d->n_wanted;
 	for (unsigned i = 0; i < d->n_workers; i++)
 		s->workers[i] = (struct snapshot_worker){.pid = d->helpers[i].pid, .is_up = d->helpers[i].is_up};

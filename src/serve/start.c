@@ -92,6 +92,23 @@ static int plan_memory(struct daemon *d, struct reason *why)
 	return machine_check_memory(&limit, d->planning.plan.total, why) ? SERVE_E_REFUSED : 0;
 }
 
+/* Against who is of our own uid: he may not reach the slots through us or our workers (/proc/PID/mem and fd, ptrace) either. */
+static int seal_slots(struct daemon *d, struct reason *why)
+{
+	int r = 0;
+
+	if (!d->config->daemon.is_sealed)
+		return 0;
+	for (unsigned i = 0; r == 0 && i < d->n_feeds; i++)
+		for (uint32_t k = 0; r == 0 && k < d->feeds[i].pool.n; k++)
+			r = memory_seal(&d->feeds[i].pool.list[k]);
+	if (r == 0 && prctl(PR_SET_DUMPABLE, 0) == 0)
+		return 0;
+	reason_set(why, "daemon.sealed: this kernel does not seal memory against writing (Linux 5.1 does): %s",
+		   strerror(r ? -r : errno));
+	return SERVE_E_REFUSED;
+}
+
 static int make_memory(struct daemon *d)
 {
 	const struct planning *p = &d->planning;
@@ -293,6 +310,8 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 		r = plan_memory(d, why);
 	if (r == 0)
 		r = make_memory(d);
+	if (r == 0)
+		r = seal_slots(d, why);
 	if (r == 0)
 		r = parent_start(&d->setup, d->n_workers, &d->parent);
 	if (r == 0)

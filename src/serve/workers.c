@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { RESPAWN_LEAST_MS = 5, RESPAWN_MOST_MS = 1000, DEATHS_AT_START_MAX = 10 };
@@ -128,6 +129,22 @@ void workers_time(struct daemon *d)
 	for (unsigned i = 0; i < d->n_workers; i++)
 		if (d->helpers[i].respawn_ns && d->helpers[i].respawn_ns <= d->now_ns)
 			workers_spawn(d, i);
+}
+
+/* CPU time, not the clock's: a crowded or a sleeping machine makes no sample late. */
+void workers_clock(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->n_workers; i++) {
+		const struct helper *h = &d->helpers[i];
+		struct timespec used;
+		clockid_t clock;
+
+		if (!h->is_up || !h->n_hands || h->pid <= 0 || clock_getcpuclockid(h->pid, &clock) != 0 ||
+		    clock_gettime(clock, &used) < 0)
+			continue;
+		core_on_worker_cpu(d->core, d->now_ns, i, (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec);
+	}
+	daemon_act(d);
 }
 
 void workers_news(struct daemon *d)

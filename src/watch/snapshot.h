@@ -147,6 +147,7 @@ struct snapshot {
 	uint64_t started_ns, now_ns;
 	uint64_t registered_bytes;
 	uint64_t core_cpu_ns, workers_cpu_ns;
+	uint64_t step_ns_max; /* the longest step of the loop in the last 10 to 20 s */
 	unsigned n_sessions, n_cpus;
 	struct snapshot_memory memory;
 	struct snapshot_worker *workers;

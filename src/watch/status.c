@@ -353,6 +353,7 @@ json_t *status_tree(const struct snapshot *s)
 	put(j, "clean_parent_pid", (uint64_t)s->parent_pid);
 	put_text(j, "socket", s->socket);
 	put_seconds(j, "uptime_seconds", s->now_ns - s->started_ns);
+	put_seconds(j, "longest_step_seconds", s->step_ns_max);
 	json_object_set_new(j, "engine", json_string(s->engine));
 	put(j, "registered_bytes", s->registered_bytes);
 	put_text(j, "engine_reason", s->engine_reason);

@@ -137,7 +137,8 @@ class Loader(Generic[B]):
     def _check_sharing(self) -> None:
         if self._writable and not self._copy and self.shared:
             raise _errors.BadConfig(
-                f"writable=True: other trainers read the same batches of feed {self._feed!r}; make the loader with "
+                f"writable=True: batches of feed {self._feed!r} are for reading only (other trainers read them, too, or "
+                "daemon.sealed is true); make the loader with "
                 "copy=True to have arrays that may be written")
 
     def _reconnected(self) -> int:
@@ -264,7 +265,7 @@ class Loader(Generic[B]):
 
     @property
     def shared(self) -> bool:
-        """Do other trainers read the same batches? Then nobody may write them: the memory is mapped read-only."""
+        """Do other trainers read the same batches, or is daemon.sealed true? Then nobody may write them: the memory is mapped read-only."""
         return self._number(_lib.rf_session_shared) == 1
 
     @property

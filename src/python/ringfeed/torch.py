@@ -185,8 +185,8 @@ class Loader(_ahead.Loader[Batch]):
             super().__init__(feed, pin=bool(pin), **other)
             if self.shared and not self._copy:
                 warnings.warn(
-                    f"tensors of feed {feed!r} lie in memory that other trainers read, too, mapped read-only: writing into "
-                    "one ends this process with SIGSEGV; for in-place work make the loader with copy=True", UserWarning, 2)
+                    f"tensors of feed {feed!r} lie in memory that is mapped read-only (other trainers read it, too, "
+                    "or daemon.sealed is true): writing into one ends this process with SIGSEGV; for in-place work make the loader with copy=True", UserWarning, 2)
             return
         other["copy"] = other["writable"] = False
         with torch.cuda.device(gpu):

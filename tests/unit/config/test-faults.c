@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-#define DAEMON_KEYS "socket, memory, workers, io, read_timeout, ledger, index_cache, nice, cpus, sandbox, metrics, log"
+#define DAEMON_KEYS                                                                                \
+	"socket, memory, workers, io, read_timeout, sample_cpu, ledger, index_cache, nice, cpus, sandbox, sealed, metrics, log"
 #define STEPS                                                                                      \
 	"resize, center_crop, random_crop, random_resized_crop, pad, random_horizontal_flip, random_vertical_flip, "        \
 	"grayscale, normalize"
@@ -141,8 +142,9 @@ static void daemon_keys(void **state)
 		{"daemon: {metrics: 9464}\n" SMALLEST,
 		 "f.yaml:1:19: daemon.metrics: '9464' is wrong; accepted: HOST:PORT, an IPv6 address in brackets, "
 		 "the port from 0 (any) to 65535\n"},
-		{"daemon: {sealed: true}\n" SMALLEST,
-		 "f.yaml:1:10: daemon.sealed: not in this version; accepted here: " DAEMON_KEYS "\n"},
+		{"daemon: {sample_cpu: 10ms}\n" SMALLEST,
+		 "f.yaml:1:22: daemon.sample_cpu: '10ms' is out of range; accepted: a whole number with us, ms, s, min "
+		 "or h, 100ms to 1h\n"},
 		{"workers: 4\n" SMALLEST,
 		 "f.yaml:1:1: workers: unknown key; did you mean daemon.workers? accepted here: daemon, feeds\n"},
 		{"daemon: 4\n" SMALLEST,
