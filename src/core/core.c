@@ -101,7 +101,7 @@ static struct sizes size_up(const struct core_spec *spec)
 	z.jobs = (uint32_t)z.rows + spec->n_ahead;
 	for (z.chains = 1; z.chains < z.jobs;)
 		z.chains *= 2;
-	z.requests = CORE_REQUESTS_MAX;
+	z.requests = spec->n_requests ? spec->n_requests : CORE_REQUESTS_MAX;
 	core_area(spec, &read, &inflated);
 	z.words = (uint32_t)((read + inflated) / CORE_PAGE / 64 + 1);
 	for (unsigned i = 0; i < spec->n_feeds; i++)
@@ -240,7 +240,7 @@ int core_new(const struct core_spec *spec, struct core **ret)
 	c->n_fields = z.fields;
 	c->n_slots = z.slots;
 	c->n_jobs = z.jobs;
-	c->n_requests = z.requests;
+	c->n_requests = c->n_free_requests = z.requests;
 	c->n_fills = z.fills;
 	c->n_chains = z.chains;
 	if (!allocate(c, &z)) {

@@ -14,6 +14,7 @@ uint32_t request_get(struct core *c)
 		return NONE;
 	request = c->free_request;
 	c->free_request = c->requests[request].next;
+	c->n_free_requests--;
 	c->requests[request] = (struct request){.first_extent = NONE, .unit = NONE, .fill = NONE, .next = NONE,
 						.newer = NONE, .older = NONE};
 	return request;
@@ -42,6 +43,7 @@ void request_free(struct core *c, uint32_t request)
 	r->state = REQUEST_FREE;
 	r->next = c->free_request;
 	c->free_request = request;
+	c->n_free_requests++;
 }
 
 /* A read in flight lives on until it ends: the kernel may still write. */

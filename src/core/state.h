@@ -245,7 +245,7 @@ struct core {
 	uint32_t n_actions, first_action;
 	uint32_t n_slots, n_jobs, n_requests, n_groups_seen;
 	uint32_t n_streams, n_tracks; /* the used ones are among the first so many */
-	uint32_t free_job, free_request;
+	uint32_t free_job, free_request, n_free_requests;
 	uint32_t n_ahead, n_flying, n_late;
 	struct list queue; /* requests planned, not yet flying */
 	struct list settling; /* requests failed or late, with jobs that have to be told */

@@ -355,6 +355,8 @@ void world_make(struct sim *s)
 		spec->staging_bytes += CORE_PAGE * sim_below(s, sim_odds(s, 5000) ? 64 : 2048);
 	spec->read_max = (uint32_t)(CORE_PAGE << sim_below(s, 9));
 	spec->reads_in_flight = (unsigned)sim_between(s, 1, sim_odds(s, 5000) ? 3 : 64);
+	spec->n_requests = (unsigned)(sim_odds(s, 5000) ? sim_between(s, CORE_REQUESTS_LEAST, 2 * CORE_REQUESTS_LEAST)
+							: sim_between(s, 512, CORE_REQUESTS_MAX));
 	spec->read_timeout_ns = 200 * MS;
 	spec->task_timeout_ns = 100 * MS;
 	w->read_ns_max = sim_odds(s, 5000) ? 500 * US : 20 * MS;
