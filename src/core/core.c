@@ -230,6 +230,7 @@ int core_new(const struct core_spec *spec, struct core **ret)
 
 	assert(spec->n_feeds && spec->n_workers && spec->n_streams);
 	assert(spec->staging_bytes >= core_staging_least(spec->feeds, spec->n_feeds));
+	assert(!spec->n_requests || spec->n_requests >= CORE_REQUESTS_LEAST);
 	for (unsigned i = 0; i < spec->n_feeds; i++)
 		assert(spec->feeds[i].base != i ||
 		       spec->feeds[i].inflated_bytes >= core_inflated_least(spec->feeds[i].samples));

@@ -30,7 +30,7 @@ enum {
 	CORE_HAND = 2,	       /* tasks a worker may have in hand */
 	CORE_GROUP_MAX = 256,  /* bytes of a group's name */
 	CORE_REQUESTS_MAX = 4096, /* reads planned or in flight: read.request is below it */
-	CORE_REQUESTS_LEAST = 64,
+	CORE_REQUESTS_LEAST = 96, /* a quarter of them serves any sample, however many its fields are */
 	CORE_STREAM_SLOTS_MAX = 64, /* slots of one rank */
 	CORE_PIECE = 512 << 10, /* compressed bytes read and inflated at a time */
 };

@@ -5,13 +5,20 @@
 
 #include <assert.h>
 
+/* What is read ahead stays until its trainer goes on: it leaves some for rows that others wait for. */
+static uint32_t count_kept(const struct core *c, bool is_due)
+{
+	return is_due ? 0 : c->n_requests / 4;
+}
+
 /* A request of no kind yet, or NONE. Units that nobody uses give theirs up. */
-uint32_t request_get(struct core *c)
+uint32_t request_get(struct core *c, bool is_due)
 {
 	uint32_t request;
 
-	if (c->free_request == NONE && !units_evict(c))
-		return NONE;
+	while (c->n_free_requests <= count_kept(c, is_due))
+		if (!units_evict(c))
+			return NONE;
 	request = c->free_request;
 	c->free_request = c->requests[request].next;
 	c->n_free_requests--;

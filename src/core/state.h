@@ -336,7 +336,8 @@ void reads_settle(struct core *c);
 void reads_time(struct core *c);
 
 /* requests.c */
-uint32_t request_get(struct core *c);
+/* is_due: for a row that somebody waits for, or soon given back. */
+uint32_t request_get(struct core *c, bool is_due);
 void request_free(struct core *c, uint32_t request);
 /* One extent fewer uses it. */
 void request_put(struct core *c, uint32_t request);

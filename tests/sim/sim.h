@@ -42,6 +42,15 @@ enum {
 #define MS UINT64_C(1000000)
 #define SECOND UINT64_C(1000000000)
 
+/* ---- faults ---- */
+
+enum fault {
+#define FAULT(name, what) FAULT_##name,
+#include "faults.def"
+#undef FAULT
+	FAULTS
+};
+
 /* ---- the world: what the seed decided ---- */
 
 struct world_feed {
@@ -283,6 +292,7 @@ struct sim {
 	unsigned n_groups, n_trainers;
 	uint32_t coming; /* group of the trainer that comes now, or NOBODY */
 	bool is_ending, is_verbose;
+	uint64_t n_faults[FAULTS];
 	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, n_riders, worst_wait_ns, worst_wait_events;
 };
 
@@ -295,6 +305,8 @@ uint64_t sim_random(struct sim *s);
 uint64_t sim_below(struct sim *s, uint64_t n);		     /* [0, n) */
 uint64_t sim_between(struct sim *s, uint64_t a, uint64_t b); /* [a, b] */
 bool sim_odds(struct sim *s, unsigned of_10000);
+/* It happens now, and is counted. */
+void sim_fault(struct sim *s, enum fault fault);
 void sim_later(struct sim *s, uint64_t in_ns, enum event_kind kind, uint32_t who, uint64_t tag);
 #define SIM_CHECK(s, what, ...)                                                                    \
 	do {                                                                                       \
