@@ -11,13 +11,33 @@ static uint32_t count_kept(const struct core *c, bool is_due)
 	return is_due ? 0 : c->n_requests / 4;
 }
 
+/* Planned reads that nobody wants any more, which launch() would come to when others have ended. */
+static bool drop_unused(struct core *c)
+{
+	struct list kept = list_empty();
+	bool is_any = false;
+
+	while (c->queue.head != NONE) {
+		uint32_t request = request_pop(c, &c->queue);
+
+		if (c->requests[request].n_users > 0) {
+			request_push(c, &kept, request);
+			continue;
+		}
+		request_free(c, request);
+		is_any = true;
+	}
+	c->queue = kept;
+	return is_any;
+}
+
 /* A request of no kind yet, or NONE. Units that nobody uses give theirs up. */
 uint32_t request_get(struct core *c, bool is_due)
 {
 	uint32_t request;
 
 	while (c->n_free_requests <= count_kept(c, is_due))
-		if (!units_evict(c))
+		if (!drop_unused(c) && !units_evict(c))
 			return NONE;
 	request = c->free_request;
 	c->free_request = c->requests[request].next;

@@ -6,6 +6,8 @@
  */
 #include "sim.h"
 
+#define NEVER (2000000 * SECOND) /* when all others are done */
+
 static void choose_fate(struct sim *s, struct flight *f, uint64_t *ret_latency)
 {
 	const struct odds *o = &s->world.odds;
@@ -16,12 +18,21 @@ static void choose_fate(struct sim *s, struct flight *f, uint64_t *ret_latency)
 		return;
 	if (sim_odds(s, o->read_late))
 		*ret_latency = s->world.spec.read_timeout_ns * sim_between(s, 101, 400) / 100;
+	if (sim_odds(s, o->read_never)) {
+		*ret_latency = NEVER;
+		sim_fault(s, FAULT_read_never);
+	}
 	if (sim_odds(s, o->read_error))
 		f->fate = READ_ERROR;
 	else if (sim_odds(s, o->read_short))
-		f->fate = READ_SHORT;
+		f->fate = sim_odds(s, 5000) ? READ_SHORT : READ_EMPTY;
 	else if (sim_odds(s, o->read_changed))
 		f->fate = READ_CHANGED;
+	if (*ret_latency > s->world.spec.read_timeout_ns)
+		sim_fault(s, f->fate == READ_ERROR ? FAULT_read_late_fails : FAULT_read_late);
+	if (f->fate != READ_FINE)
+		sim_fault(s, f->fate == READ_ERROR ? FAULT_read_fails : f->fate == READ_SHORT ? FAULT_read_short
+			     : f->fate == READ_EMPTY ? FAULT_read_empty : FAULT_read_changed);
 }
 
 /* Faults are charged to every sample whose bytes the request covers, or to the units. */
@@ -99,8 +110,8 @@ static int64_t land(struct sim *s, struct flight *f)
 	uint64_t left = w->shards[f->shard].file_size - f->offset;
 	uint64_t n = f->n_bytes < left ? f->n_bytes : left;
 
-	if (f->fate == READ_SHORT) {
-		n = sim_below(s, n);
+	if (f->fate == READ_SHORT || f->fate == READ_EMPTY) {
+		n = f->fate == READ_EMPTY ? 0 : sim_below(s, n);
 		w->n_changes++;
 	} else if (f->fate == READ_CHANGED) {
 		w->n_changes++;

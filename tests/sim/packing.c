@@ -242,5 +242,6 @@ void inflate_answer(struct sim *s, const struct sim_task *t, struct answer_sampl
 		return;
 	if (!is_damaged)
 		w->unit_damage[t->inflate.unit]++;
+	sim_fault(s, is_damaged ? FAULT_unit_damaged : FAULT_unit_flaky);
 	*ret = (struct answer_sample){.code = ANSWER_BAD, .cause = CAUSE_damaged_unit, .detail = "why"};
 }

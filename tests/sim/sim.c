@@ -167,7 +167,7 @@ static void print_action(const struct sim *s, const struct core_action *a)
 		printf(" %u\n", a->stream);
 }
 
-static void settle(struct sim *s)
+void sim_settle(struct sim *s)
 {
 	struct core_action a;
 
@@ -193,14 +193,14 @@ static bool step(struct sim *s)
 		deadline += sim_odds(s, 5000) ? 0 : sim_below(s, 1 * MS);
 		s->now = deadline > s->now ? deadline : s->now;
 		core_on_time(s->core, sim_tells(s));
-		settle(s);
+		sim_settle(s);
 		SIM_CHECK(s, core_deadline(s->core) > s->now, "the core asks for a time that has passed");
 		return true;
 	}
 	e = take_event(s);
 	s->now = e.at > s->now ? e.at : s->now;
 	happen(s, &e);
-	settle(s);
+	sim_settle(s);
 	return true;
 }
 

@@ -70,9 +70,9 @@ struct world_feed {
 
 /* How often faults come, of 10,000. */
 struct odds {
-	unsigned read_error, read_late, read_changed, read_short;
+	unsigned read_error, read_late, read_never, read_changed, read_short;
 	unsigned die, hang, slow, lie, flaky;
-	unsigned seek, detach, kill, stall, goodbye;
+	unsigned seek, detach, kill, stall, goodbye, flood;
 };
 
 struct world {
@@ -82,6 +82,8 @@ struct world {
 	struct world_feed more[SIM_FEEDS_MAX];
 	struct odds odds;
 	bool is_healthy;      /* nothing but trainers ever fails */
+	bool may_set_bad;     /* how many bad samples are allowed changes on the way */
+	bool is_company;      /* groups that share a pass, each with batches of its own */
 	uint64_t wait_ns_max; /* for a batch in a healthy world: the time all rows there are take */
 	uint64_t read_ns_max, task_ns_max, think_ns_max;
 	unsigned check_every;
@@ -116,7 +118,7 @@ struct page {
 	uint32_t n_readers;	     /* tasks in a hand that read it */
 };
 
-enum read_fate { READ_FINE, READ_ERROR, READ_SHORT, READ_CHANGED };
+enum read_fate { READ_FINE, READ_ERROR, READ_SHORT, READ_EMPTY, READ_CHANGED };
 
 struct flight {
 	bool is_used;
@@ -153,8 +155,9 @@ struct sim_inflation {
 };
 
 struct sim_worker {
-	bool is_up, is_doomed, is_condemned; /* doomed: its death is on the way; condemned: by the core */
-	uint64_t incarnation, began_ns;
+	/* doomed: its death is on the way; condemned: by the core, overrun: because it took too long */
+	bool is_up, is_doomed, is_condemned, has_overrun;
+	uint64_t incarnation, began_ns, answered; /* answered: the last task it told the truth about */
 	unsigned n_tasks;
 	enum worker_fate fate;
 	uint32_t victim; /* DIES: of the head's samples */
@@ -267,6 +270,7 @@ struct trainer {
 	unsigned n_inbox, n_hands;
 	uint64_t epoch, position, bad; /* its token */
 	bool has_token;
+	uint64_t released; /* the last lease that it gave back */
 	uint32_t batch; /* rows it has asked for; 0: as configured */
 };
 
@@ -301,6 +305,8 @@ _Noreturn void sim_fail(const struct sim *s, const char *what, const char *forma
 	__attribute__((format(printf, 3, 4)));
 /* The time now, about to be told to the core. */
 uint64_t sim_tells(struct sim *s);
+/* Takes the core's actions, and looks at what they have come to. */
+void sim_settle(struct sim *s);
 uint64_t sim_random(struct sim *s);
 uint64_t sim_below(struct sim *s, uint64_t n);		     /* [0, n) */
 uint64_t sim_between(struct sim *s, uint64_t a, uint64_t b); /* [a, b] */
