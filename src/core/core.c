@@ -460,6 +460,7 @@ static void account(struct core *c, uint64_t now_ns)
 
 	for (uint32_t i = 0; i < c->n_streams; i++) {
 		struct stream *s = &c->streams[i];
+		const int wait = wait_now(c, s);
 
 		if (!s->is_used)
 			continue;
@@ -467,7 +468,9 @@ static void account(struct core *c, uint64_t now_ns)
 			s->waits_ns[s->wait] += passed;
 			c->feeds[s->feed].waits_ns[s->wait] += passed;
 		}
-		s->wait = wait_now(c, s);
+		if (s->wait != wait)
+			s->wait_ns = c->now_ns + passed;
+		s->wait = wait;
 	}
 	if (now_ns > c->now_ns)
 		c->now_ns = now_ns;

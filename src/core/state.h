@@ -159,6 +159,7 @@ struct stream {
 	uint64_t n_due, n_bad, n_padded;
 	uint64_t waits_ns[CORE_WAITS], lent_waits_ns[CORE_WAITS];
 	uint64_t turn_ns; /* when it was lent to, released or sought last */
+	uint64_t wait_ns; /* since when it has waited for what it waits for now */
 	uint32_t feed, group, rank, credit, serial, batch; /* batch: rows */
 	uint32_t replica; /* 0: not one of several */
 	uint32_t track; /* NONE: it has left it */

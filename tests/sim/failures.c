@@ -85,14 +85,15 @@ static void judge_limit(struct sim *s, const struct oracle_stream *o, const stru
 
 /* ---- slow ones ---- */
 
-/* Somebody who had nothing to do, not ahead of it in vain, and has not moved for as long. */
+/* Somebody who had nothing to do, not ahead of it in vain, has not moved for as long, and did not wait for a worker. */
 static bool keeps_waiting(const struct sim *s, const struct oracle_stream *slow, uint64_t evict_ns)
 {
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
 		const struct oracle_stream *o = &s->streams[i];
 
 		if (o != slow && oracle_is_live(o) && team_has(s, slow, o) && o->n_leased < o->credit &&
-		    point_compare(oracle_point(slow), oracle_point(o)) <= 0 && s->now - o->moved_ns >= evict_ns)
+		    point_compare(oracle_point(slow), oracle_point(o)) <= 0 && s->now - o->moved_ns >= evict_ns &&
+		    s->now - o->made_ns >= evict_ns)
 			return true;
 	}
 	return false;

@@ -41,7 +41,7 @@ void oracle_start(struct sim *s, uint32_t stream, uint32_t batch, uint64_t epoch
 	o->step = 0;
 	o->bad = bad;
 	o->must_end = pass_n_batches(&o->pass) == 0;
-	o->hungry_ns = o->moved_ns = s->now;
+	o->hungry_ns = o->moved_ns = o->made_ns = s->now;
 	o->n_hungry_events = s->n_events;
 }
 

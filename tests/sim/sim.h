@@ -243,6 +243,7 @@ struct oracle_stream {
 	bool must_end; /* the next word must be EPOCH_END */
 	uint64_t tag;  /* of its hang-up and exit events */
 	uint64_t attached_ns, hungry_ns, n_hungry_events, moved_ns;
+	uint64_t made_ns; /* when a worker last had a row of its next batch in hand */
 	uint64_t n_due, n_bad, n_padded;
 	uint64_t n_unsure; /* rows more that may have been bad, of the last batch of an epoch */
 	struct peer peers[SIM_STREAMS_MAX]; /* died, and it has not been told */
@@ -275,6 +276,7 @@ struct trainer {
 };
 
 struct sim {
+	uint64_t busy_ns; /* when anything last was on its way to a batch */
 	uint64_t seed, random, now, told_ns, n_events, tag; /* told: when the core last was told of anything */
 	struct world world;
 	struct core *core;
