@@ -350,6 +350,24 @@ static void check_jobs(const struct core *c, struct tally *tally)
 	}
 }
 
+/* Who could work does, and what could be read is: but while there is more to come of this event. */
+static void check_idle(const struct core *c)
+{
+	bool is_idle = false;
+
+	for (uint32_t i = 0; i < c->n_working; i++)
+		is_idle = is_idle || (c->workers[i].is_up && !c->workers[i].is_killed && c->workers[i].n_hands == 0);
+	if (c->is_dirty || c->n_actions > 0)
+		return;
+	for (uint32_t i = 0; is_idle && i < c->n_slots; i++)
+		assert(c->slots[i].staged.head == NONE);
+	if (is_idle && c->large_worker == NONE)
+		assert(c->large.head == NONE && c->alone.head == NONE);
+	if (c->queue.head != NONE)
+		assert(c->n_flying == c->spec.reads_in_flight ||
+		       c->n_flying + c->n_late == CORE_FLYING_MAX(c->spec.reads_in_flight));
+}
+
 void core_check(const struct core *c)
 {
 	struct tally tally;
@@ -359,6 +377,7 @@ void core_check(const struct core *c)
 	check_jobs(c, &tally);
 	check_tracks(c, &tally);
 	check_holds(c);
+	check_idle(c);
 	check_fills(c);
 	for (uint32_t i = 0; i < c->spec.n_feeds; i++)
 		if (c->feeds[i].feed.base == i)

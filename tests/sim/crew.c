@@ -100,9 +100,12 @@ static void tell_lie(struct sim *s, const struct sim_worker *w, struct said *a)
 	const struct said truth = *a;
 
 	for (;;) {
-		const enum fault lie = (enum fault)sim_between(s, FAULT_lie_other_task, FAULT_lie_unit);
+		enum fault lie = (enum fault)sim_between(s, FAULT_lie_other_task, FAULT_lie_unit);
 		const uint32_t masked = find_masked(t);
 		bool is_told;
+
+		if (sim_odds(s, 3000)) /* where those can be told that can be so seldom */
+			lie = t->head.has_large ? FAULT_lie_need_large : masked != NOBODY ? FAULT_lie_masked : lie;
 
 		*a = truth;
 		if (lie == FAULT_lie_unasked)

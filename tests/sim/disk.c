@@ -6,6 +6,8 @@
  */
 #include "sim.h"
 
+#include <errno.h>
+
 #define NEVER (2000000 * SECOND) /* when all others are done */
 
 static void choose_fate(struct sim *s, struct flight *f, uint64_t *ret_latency)
@@ -125,7 +127,7 @@ static int64_t land(struct sim *s, struct flight *f)
 		p->state = f->fate == READ_FINE || f->fate == READ_SHORT ? PAGE_HELD : PAGE_EMPTY;
 		p->n_valid = here < CORE_PAGE ? here : CORE_PAGE;
 	}
-	return f->fate == READ_ERROR ? -5 : (int64_t)n;
+	return f->fate == READ_ERROR ? -EIO : (int64_t)n;
 }
 
 void disk_done(struct sim *s, uint32_t request, uint64_t tag)

@@ -3,6 +3,8 @@
 /* Verdicts on failures: each has a reason that the simulator knows of. */
 #include "sim.h"
 
+#include <errno.h>
+
 /* ---- the limit of bad samples ---- */
 
 void slot_bad(const struct oracle_slot *slot, uint64_t n_rows, uint64_t *ret_least, uint64_t *ret_most)
@@ -125,6 +127,8 @@ void judge_fail(struct sim *s, const struct core_action *a)
 		return;
 	}
 	SIM_CHECK(s, oracle_is_live(o), "a failure for nobody");
+	SIM_CHECK(s, a->bad.error == (a->bad.failure != CORE_FAIL_STORAGE ? 0 : a->bad.cause == CAUSE_read_error ? EIO
+				      : a->bad.cause == CAUSE_read_late ? ETIMEDOUT : 0), "error %d", a->bad.error);
 	counts = blemish_counts(s, &s->courses[o->course], at);
 	switch (a->bad.failure) {
 	case CORE_FAIL_BAD_SAMPLE:

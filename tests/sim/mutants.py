@@ -9,7 +9,8 @@ with everything else as it is there, and has to be caught: by the core's unit te
 more seeds. What does not compile, or makes the same object code, is none and is replaced by another.
 
 equivalent.txt beside this file names those that change nothing one could see, with the reason; an entry whose line is
-no longer in the source is an error. Texts of asserts are not mutated: one that is weaker catches less, and breaks nothing.
+no longer in the source is an error. Asserts are not mutated, nor is core_check, which is made of them: one that is weaker
+catches less, and breaks nothing.
 
 usage: mutants.py BUILD [--seed N] [--count N] [--jobs N] [--seeds N] [--only FILE] [--list] [--show NUMBER]
 """
@@ -96,6 +97,9 @@ class Source:
         for i, token in enumerate(self.tokens[:-1]):
             if token.text == "assert" and self.tokens[i + 1].text == "(":
                 self.inside_assert |= set(range(i, self.partner[i + 1] + 2))
+        for head, first, last in self.functions():
+            if any(t.text.startswith(("check_", "core_check")) for t in self.tokens[head:first]):
+                self.inside_assert |= set(range(head, last + 1))
 
     def functions(self):
         """(how its head begins, first token of the body, last) of each."""
