@@ -215,6 +215,20 @@ void judge_state(struct sim *s)
 		core_check(s->core);
 }
 
+bool judge_calm(const struct sim *s)
+{
+	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
+		const struct oracle_stream *o = &s->streams[i];
+		bool has_moved = !oracle_is_live(o) || !o->was_there || o->has_moved;
+
+		for (uint32_t k = 0; k < s->world.spec.n_streams && !has_moved; k++)
+			has_moved = team_has(s, o, &s->streams[k]) && s->streams[k].has_moved;
+		if (!has_moved)
+			return false;
+	}
+	return true;
+}
+
 void judge_end(struct sim *s)
 {
 	struct core_totals totals;

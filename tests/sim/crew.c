@@ -163,7 +163,7 @@ static void choose_fate(struct sim *s, uint32_t worker, uint64_t *ret_ns)
 			w->fate = WORKER_DIES;
 			return;
 		}
-	if (s->is_ending)
+	if (s->is_ending || s->is_calm)
 		return;
 	if (sim_odds(s, o->die))
 		w->fate = WORKER_DIES;
@@ -435,7 +435,7 @@ void crew_up(struct sim *s, uint32_t worker)
 		speak_unasked(s, worker);
 	else if (!s->is_ending && s->world.odds.die && sim_odds(s, 1000))
 		sim_later(s, sim_below(s, 20 * MS), EVENT_DEAD, worker, w->incarnation); /* whatever it does by then */
-	if (sim_odds(s, RESIZES))
+	if (s->is_ending || !s->is_calm ? sim_odds(s, RESIZES) : s->n_idle_workers > 0)
 		reload(s);
 }
 

@@ -60,6 +60,7 @@ static void take_lease(struct sim *s, struct oracle_stream *o, const struct core
 			  "lent twice");
 	o->leases[o->n_leased++] = (struct oracle_lease){.lease = a->lend.lease, .slot = a->lend.slot};
 	o->hungry_ns = o->moved_ns = s->now;
+	o->has_moved = true;
 	o->n_hungry_events = s->n_events;
 }
 

@@ -206,6 +206,8 @@ static bool step(struct sim *s)
 
 /* ---- one seed ---- */
 
+enum { CALM_STEPS_MAX = 20000 };
+
 static void start(struct sim *s)
 {
 	const struct core_spec *spec = &s->world.spec;
@@ -224,6 +226,16 @@ static void start(struct sim *s)
 	for (uint32_t i = 0; i < spec->n_workers; i++)
 		sim_later(s, sim_below(s, 5 * MS), EVENT_UP, i, 0);
 	trainers_make(s);
+}
+
+/* Faults stop: whoever is there goes on. A read that never comes has not stopped. */
+static void calm_down(struct sim *s)
+{
+	const bool may_wait = s->world.odds.read_never > 0;
+
+	trainers_calm(s);
+	for (unsigned i = 0; !may_wait && !judge_calm(s); i++)
+		SIM_CHECK(s, i < CALM_STEPS_MAX && step(s), "faults have stopped, and somebody gets no batch");
 }
 
 static void end(struct sim *s, uint64_t n_steps)
@@ -249,6 +261,7 @@ static struct sim *run(uint64_t seed, uint64_t n_steps, bool is_verbose)
 	start(s);
 	for (uint64_t i = 0; i < n_steps && step(s); i++)
 		;
+	calm_down(s);
 	end(s, n_steps);
 	return s;
 }

@@ -241,6 +241,7 @@ struct oracle_stream {
 	struct pass pass; /* of the epoch being lent */
 	uint64_t epoch, step, bad;
 	bool must_end; /* the next word must be EPOCH_END */
+	bool was_there, has_moved; /* when the faults stopped; since then */
 	uint64_t tag;  /* of its hang-up and exit events */
 	uint64_t attached_ns, hungry_ns, n_hungry_events, moved_ns;
 	uint64_t made_ns; /* when a worker last had a row of its next batch in hand */
@@ -297,6 +298,7 @@ struct sim {
 	struct trainer trainers[SIM_TRAINERS_MAX];
 	unsigned n_groups, n_trainers;
 	uint32_t coming; /* group of the trainer that comes now, or NOBODY */
+	bool is_calm; /* faults have stopped */
 	bool is_ending, is_verbose;
 	uint64_t n_faults[FAULTS];
 	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, n_riders, worst_wait_ns, worst_wait_events;
@@ -452,6 +454,8 @@ void judge_action(struct sim *s, const struct core_action *a);
 
 /* audit.c */
 void judge_state(struct sim *s);
+/* Has everyone who was there when the faults stopped got a batch since, or the one that it waits for? */
+bool judge_calm(const struct sim *s);
 void judge_end(struct sim *s);
 
 /* entry.c */
@@ -474,6 +478,8 @@ void trainer_hangup(struct sim *s, uint32_t stream, uint64_t tag);
 void trainer_exit(struct sim *s, uint32_t stream, uint64_t tag);
 /* A trainer that said goodbye tells which batches never reached it. */
 void trainer_unseen(struct sim *s, uint32_t stream, uint64_t tag);
+/* From now on they take and release what they get, also who has stalled. */
+void trainers_calm(struct sim *s);
 /* All die soon, and nobody comes any more. */
 void trainers_end(struct sim *s);
 

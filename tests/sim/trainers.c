@@ -326,6 +326,20 @@ void trainer_unseen(struct sim *s, uint32_t stream, uint64_t tag)
 	core_on_unseen(s->core, sim_tells(s), stream, last);
 }
 
+void trainers_calm(struct sim *s)
+{
+	s->is_calm = true;
+	s->world.odds = (struct odds){0};
+	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
+		s->streams[i].was_there = oracle_is_live(&s->streams[i]);
+		s->streams[i].has_moved = false;
+	}
+	for (uint32_t i = 0; i < s->n_trainers; i++) {
+		s->trainers[i].incarnation++;
+		tick_again(s, i, sim_below(s, s->world.think_ns_max) + 1);
+	}
+}
+
 void trainers_end(struct sim *s)
 {
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {

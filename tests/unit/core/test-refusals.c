@@ -188,6 +188,10 @@ static void slots(void **state)
 	       "feed global has 1 free slots of its 7, and 2 ranks on this machine need 2 each: raise daemon.memory by 4 MiB, "
 	       "or end another group");
 	attach(s, (struct core_attach){.group = "a", RANK(1, 2)});
+	/* All of that group are there: nothing is kept for it any more. */
+	refuse(s, (struct core_attach){.group = "b", RANK(0, 1)},
+	       "feed train has 1 free slots of its 7, and 1 ranks on this machine need 2 each: raise daemon.memory by 1 MiB, or "
+	       "end another group");
 	attach(s, (struct core_attach){.feed = GLOBAL, .group = "a", RANK(1, 2)});
 	refuse(s, (struct core_attach){.group = "", RANK(0, 1)},
 	       "there are 4 sessions already, as many as the daemon takes");
