@@ -335,10 +335,16 @@ static void run_share(const struct order_of_runs *o, unsigned job, struct sums *
 {
 	signal(SIGABRT, say_replay);
 	for (uint64_t seed = o->first + job; seed <= o->last; seed += o->n_jobs) {
+		const uint64_t n_live = memory_live();
 		struct sim *s = run(seed, o->n_steps, o->is_verbose);
 
 		add(ret, s);
 		stop(s);
+		if (memory_live() != n_live) {
+			fprintf(stderr, "seed %" PRIu64 ": %" PRIu64 " allocations are never freed\n%s", seed,
+				memory_live() - n_live, replay);
+			exit(1);
+		}
 	}
 }
 

@@ -324,6 +324,10 @@ void sim_later(struct sim *s, uint64_t in_ns, enum event_kind kind, uint32_t who
 			sim_fail(s, __FILE__ ": " #what, __VA_ARGS__);                             \
 	} while (0)
 
+/* memory.c */
+/* Allocations not freed yet. */
+uint64_t memory_live(void);
+
 /* world.c */
 void world_make(struct sim *s);
 void world_free(struct sim *s);

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { SAMPLES = 1000, FEW = 10, STREAMS = 4, TRAIN = 0, GLOBAL = 1, SHARED = 2, SMALL = 3, FEEDS };
+enum { SAMPLES = 1000, FEW = 10, STREAMS = 5, TRAIN = 0, GLOBAL = 1, SHARED = 2, SMALL = 3, FEEDS };
 
 struct scene {
 	struct sample_place places[SAMPLES];
@@ -193,8 +193,15 @@ static void slots(void **state)
 	       "feed train has 1 free slots of its 7, and 1 ranks on this machine need 2 each: raise daemon.memory by 1 MiB, or "
 	       "end another group");
 	attach(s, (struct core_attach){.feed = GLOBAL, .group = "a", RANK(1, 2)});
+	refuse(s, (struct core_attach){.feed = GLOBAL, .group = "b", RANK(0, 2)},
+	       "feed global has 1 free slots of its 7, and 2 ranks on this machine need 2 each: raise daemon.memory by 4 MiB, "
+	       "or end another group");
+	refuse(s, (struct core_attach){.feed = GLOBAL, .group = "b", RANK(0, 1), .batch = 8},
+	       "feed global has 1 free slots of its 7, and 1 ranks on this machine need 2 each: raise daemon.memory by 2 MiB, "
+	       "or end another group");
+	attach(s, (struct core_attach){.feed = SMALL, .group = "", RANK(0, 1)});
 	refuse(s, (struct core_attach){.group = "", RANK(0, 1)},
-	       "there are 4 sessions already, as many as the daemon takes");
+	       "there are 5 sessions already, as many as the daemon takes");
 }
 
 static void sharing(void **state)
