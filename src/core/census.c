@@ -363,6 +363,7 @@ static void check_idle(const struct core *c)
 		assert(c->slots[i].staged.head == NONE);
 	if (is_idle && c->large_worker == NONE)
 		assert(c->large.head == NONE && c->alone.head == NONE);
+	assert(c->ahead_again <= c->ahead.n_pages);
 	if (c->queue.head != NONE)
 		assert(c->n_flying == c->spec.reads_in_flight ||
 		       c->n_flying + c->n_late == CORE_FLYING_MAX(c->spec.reads_in_flight));

@@ -126,6 +126,7 @@ static int64_t land(struct sim *s, struct flight *f)
 
 		p->state = f->fate == READ_FINE || f->fate == READ_SHORT ? PAGE_HELD : PAGE_EMPTY;
 		p->n_valid = here < CORE_PAGE ? here : CORE_PAGE;
+		p->landed_ns = s->now;
 	}
 	return f->fate == READ_ERROR ? -EIO : (int64_t)n;
 }
@@ -172,12 +173,13 @@ static uint64_t place_in(struct sim *s, const struct world_feed *w, uint32_t sha
 	return from - u->raw_offset;
 }
 
-static void pin_extent(struct sim *s, const struct sim_task *t, const struct task_sample *sample,
-		       const struct task_extent *x, unsigned field)
+/* Returns when the last of its bytes came. */
+static uint64_t pin_extent(struct sim *s, const struct sim_task *t, const struct task_sample *sample,
+			   const struct task_extent *x, unsigned field)
 {
 	const struct world_feed *w = &s->world.more[t->head.feed];
 	const struct sample_place *place = samples_place(&w->samples, sample->sample, field);
-	uint64_t in_shard, from = (uint64_t)place->header_block * 512, n;
+	uint64_t in_shard, from = (uint64_t)place->header_block * 512, n, landed_ns = 0;
 	uint32_t shard = order_shard_of(&w->order_shards, sample->sample, &in_shard), unit;
 
 	n = w->shards[shard].header_bytes + place->size;
@@ -197,6 +199,18 @@ static void pin_extent(struct sim *s, const struct sim_task *t, const struct tas
 			  "a task reads a page of other bytes");
 		SIM_CHECK(s, p->n_valid >= (end < CORE_PAGE ? end : CORE_PAGE), "a task reads past a read");
 		p->n_readers++;
+		landed_ns = p->landed_ns > landed_ns ? p->landed_ns : landed_ns;
+	}
+	return landed_ns;
+}
+
+static void tell_slots(struct sim *s, const struct sim_task *t, uint32_t sample, uint64_t landed_ns)
+{
+	for (unsigned w = 0; w < t->n_writes; w++) {
+		struct oracle_slot *slot = &s->slots[t->writes[w].feed][t->writes[w].slot];
+
+		if (t->writes[w].sample == sample && slot->landed_ns < landed_ns)
+			slot->landed_ns = landed_ns;
 	}
 }
 
@@ -206,7 +220,7 @@ void disk_pin(struct sim *s, const struct sim_task *t)
 
 	for (uint32_t i = 0; i < t->head.n_samples; i++)
 		for (unsigned f = 0; !(t->samples[i].flags & TASK_SAMPLE_MASK) && f < n_fields; f++)
-			pin_extent(s, t, &t->samples[i], &t->extents[i * n_fields + f], f);
+			tell_slots(s, t, i, pin_extent(s, t, &t->samples[i], &t->extents[i * n_fields + f], f));
 }
 
 void disk_unpin(struct sim *s, const struct sim_task *t)

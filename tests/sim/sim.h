@@ -31,7 +31,7 @@ enum {
 	SIM_REPLICAS_MAX = 3,
 	SIM_STREAMS_MAX = 16,
 	SIM_READS_MAX = 4096,
-	SIM_FLYING_MAX = 512,
+	SIM_FLYING_MAX = 4096,
 	SIM_EVENTS_MAX = 8192,
 	SIM_MESSAGE_MAX = 65536,
 	SIM_MADE_MAX = 4096, /* a power of two */
@@ -116,6 +116,7 @@ struct page {
 	uint32_t feed, shard, unit;  /* NOBODY: read as it is in the file */
 	uint64_t file_page, n_valid; /* which page of the file or of the unit, how many bytes of it */
 	uint32_t n_readers;	     /* tasks in a hand that read it */
+	uint64_t landed_ns;
 };
 
 enum read_fate { READ_FINE, READ_ERROR, READ_SHORT, READ_EMPTY, READ_CHANGED };
@@ -185,6 +186,7 @@ struct oracle_slot {
 	bool has_batch;
 	struct point point;
 	uint64_t batch, stamp; /* rows of a batch; its course's disturbances when the first row began */
+	uint64_t landed_ns, taken_ns, done_ns; /* the last bytes for it, task with a row of it, row of it */
 	struct row rows[SIM_ROWS_MAX];
 };
 
@@ -244,6 +246,7 @@ struct oracle_stream {
 	bool was_there, has_moved; /* when the faults stopped; since then */
 	uint64_t tag;  /* of its hang-up and exit events */
 	uint64_t attached_ns, hungry_ns, n_hungry_events, moved_ns;
+	uint64_t lent_ns; /* when it was lent its last batch */
 	uint64_t made_ns; /* when a worker last had a row of its next batch in hand */
 	uint64_t n_due, n_bad, n_padded;
 	uint64_t n_unsure; /* rows more that may have been bad, of the last batch of an epoch */

@@ -392,6 +392,12 @@ void world_make(struct sim *s)
 	spec->n_requests = (unsigned)(sim_odds(s, 2000) ? CORE_REQUESTS_LEAST
 					: sim_odds(s, 5000) ? sim_between(s, CORE_REQUESTS_LEAST, 2 * CORE_REQUESTS_LEAST)
 							: sim_between(s, 512, CORE_REQUESTS_MAX));
+	if (sim_odds(s, 300)) { /* more reads at once than there is room for actions */
+		spec->reads_in_flight = (unsigned)sim_between(s, 1000, 2000);
+		spec->n_ahead = spec->n_requests = CORE_REQUESTS_MAX;
+		spec->staging_bytes += CORE_PAGE * 16384;
+		spec->read_max = CORE_PAGE;
+	}
 	spec->read_timeout_ns = 200 * MS;
 	spec->task_timeout_ns = 100 * MS;
 	w->read_ns_max = sim_odds(s, 5000) ? 500 * US : 20 * MS;
