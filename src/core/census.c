@@ -4,6 +4,7 @@
 #include "core/state.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void view_place(const struct core *c, const struct stream *s, struct core_stream_view *ret)
@@ -128,11 +129,35 @@ unsigned core_stream_slots(const struct core *c, uint32_t stream, uint32_t *ret,
 
 /* ---- invariants ---- */
 
+/* What one look over all jobs and one over all requests count, so that a check after every event is affordable. */
+struct tally {
+	uint32_t *n_jobs, *n_tasked; /* of each slot */
+	uint32_t *n_pages;	     /* of units of each feed */
+	uint64_t *n_bytes;	     /* read ahead for each track */
+};
+
+static void tally_init(const struct core *c, struct tally *t)
+{
+	t->n_jobs = calloc(c->n_slots, sizeof(*t->n_jobs));
+	t->n_tasked = calloc(c->n_slots, sizeof(*t->n_tasked));
+	t->n_pages = calloc(c->spec.n_feeds, sizeof(*t->n_pages));
+	t->n_bytes = calloc(c->spec.n_streams, sizeof(*t->n_bytes));
+	assert(t->n_jobs && t->n_tasked && t->n_pages && t->n_bytes);
+}
+
+static void tally_deinit(struct tally *t)
+{
+	free(t->n_jobs);
+	free(t->n_tasked);
+	free(t->n_pages);
+	free(t->n_bytes);
+}
+
 /* Each unit in memory is in its feed's list and found by its number; nothing else is. */
-static void check_units(const struct core *c, uint32_t feed)
+static void check_units(const struct core *c, uint32_t feed, const struct tally *tally)
 {
 	const struct feed_state *f = &c->feeds[feed];
-	uint32_t n_listed = 0, n_found = 0, n_pages = 0;
+	uint32_t n_listed = 0, n_found = 0;
 
 	for (uint32_t i = f->oldest; i != NONE; i = c->requests[i].newer) {
 		const struct request *r = &c->requests[i];
@@ -145,10 +170,7 @@ static void check_units(const struct core *c, uint32_t feed)
 	}
 	for (uint64_t i = 0; i < f->feed.samples->n_units; i++)
 		n_found += f->unit_requests[i] < UNIT_DEADLY;
-	for (uint32_t i = 0; i < c->n_requests; i++)
-		if (c->requests[i].state != REQUEST_FREE && c->requests[i].unit != NONE && c->requests[i].feed == feed)
-			n_pages += c->requests[i].n_pages;
-	assert(n_listed == n_found && n_pages == f->inflated.n_pages - f->inflated.n_free);
+	assert(n_listed == n_found && tally->n_pages[feed] == f->inflated.n_pages - f->inflated.n_free);
 	if (f->unit_starved != NONE)
 		assert(c->jobs[f->unit_starved].state == JOB_UNREAD && c->jobs[f->unit_starved].is_due);
 }
@@ -178,18 +200,21 @@ static void check_fills(const struct core *c)
 	}
 }
 
-static void check_pages(const struct core *c)
+static void check_pages(const struct core *c, struct tally *tally)
 {
-	uint32_t n_used = 0, n_bits = 0, n_flying = 0, n_zones, n_pages;
+	uint32_t n_used = 0, n_bits = 0, n_flying = 0, n_free = 0, n_zones, n_pages;
 
 	for (uint32_t i = 0; i < c->n_requests; i++) {
 		const struct request *r = &c->requests[i];
 		uint32_t n_users = 0;
 
+		n_free += r->state == REQUEST_FREE;
 		if (r->state == REQUEST_FREE)
 			continue;
 		n_used += r->n_pages;
 		n_flying += r->state == REQUEST_FLYING && !r->is_late;
+		if (r->unit != NONE)
+			tally->n_pages[r->feed] += r->n_pages;
 		for (uint32_t x = r->first_extent; x != NONE; x = c->extents[x].next) {
 			assert(c->extents[x].request == i);
 			n_users++;
@@ -206,27 +231,19 @@ static void check_pages(const struct core *c)
 	for (uint32_t i = 0; i < (n_pages + 63) / 64; i++)
 		n_bits += (uint32_t)__builtin_popcountll(c->page_words[i]);
 	assert(n_used == n_bits && n_flying == c->n_flying && n_used == n_zones);
+	assert(n_free == c->n_free_requests);
 }
 
-static void check_slot(const struct core *c, uint32_t slot)
+static void check_slot(const struct core *c, uint32_t slot, const struct tally *tally)
 {
 	const struct slot *s = &c->slots[slot];
-	uint32_t n_jobs = 0, n_tasked = 0;
 
-	for (uint32_t i = 0; i < c->n_jobs; i++) {
-		const struct job *j = &c->jobs[i];
-
-		if (j->state == JOB_FREE || j->slot != slot)
-			continue;
-		n_jobs += !j->is_cancelled;
-		n_tasked += j->state == JOB_TASKED;
-	}
-	assert(n_tasked == s->n_tasked);
-	assert(!s->is_draining || (s->state == SLOT_FREE && n_tasked > 0));
+	assert(tally->n_tasked[slot] == s->n_tasked);
+	assert(!s->is_draining || (s->state == SLOT_FREE && s->n_tasked > 0));
 	if (s->state == SLOT_FILLING)
-		assert(n_jobs + s->n_filled == s->n_rows && s->n_holders == 0);
+		assert(tally->n_jobs[slot] + s->n_filled == s->n_rows && s->n_holders == 0);
 	else
-		assert(n_jobs == 0);
+		assert(tally->n_jobs[slot] == 0);
 	if (s->state != SLOT_FREE)
 		assert(s->track != NONE && c->tracks[s->track].is_used);
 }
@@ -250,13 +267,12 @@ static void check_batches(const struct core *c, const struct track *t)
 	assert(n_listed == n_in_use);
 }
 
-static void check_tracks(const struct core *c)
+static void check_tracks(const struct core *c, const struct tally *tally)
 {
 	uint32_t n_ahead = 0;
 
 	for (uint32_t i = 0; i < c->spec.n_streams; i++) {
 		const struct track *t = &c->tracks[i];
-		uint64_t bytes = 0;
 
 		assert(t->is_used || t->ahead_bytes == 0);
 		if (!t->is_used)
@@ -269,9 +285,7 @@ static void check_tracks(const struct core *c)
 			assert(c->jobs[k].track == i && c->jobs[k].slot == NONE);
 			n_ahead++;
 		}
-		for (uint32_t k = 0; k < c->n_jobs; k++)
-			bytes += c->jobs[k].state != JOB_FREE && c->jobs[k].track == i ? c->jobs[k].bytes : 0;
-		assert(bytes == t->ahead_bytes);
+		assert(tally->n_bytes[i] == t->ahead_bytes);
 	}
 	assert(n_ahead == c->n_ahead);
 }
@@ -304,36 +318,72 @@ static void check_holds(const struct core *c)
 }
 
 /* Who rides has the leader's position, and one that is not due waits for somebody. */
-static void check_teams(const struct core *c)
+static void check_team(const struct core *c, uint32_t job)
+{
+	const struct job *j = &c->jobs[job];
+	uint32_t n_riders = 0;
+
+	for (uint32_t k = j->first_rider; k != NONE; k = c->jobs[k].next_rider) {
+		assert(c->jobs[k].leader == job && c->jobs[k].position == j->position &&
+		       c->jobs[k].epoch == j->epoch && c->jobs[k].state == (j->state == JOB_TASKED ? JOB_TASKED : JOB_RIDING));
+		n_riders++;
+	}
+	assert(n_riders == j->n_riders && (j->state != JOB_RIDING || n_riders == 0));
+	assert((j->state == JOB_RIDING) == (j->leader != NONE) || j->state == JOB_TASKED);
+	assert(j->bytes == 0 || (!j->is_due && j->leader == NONE));
+	assert(j->leader != NONE || j->is_due || !team_is_complete(c, job));
+}
+
+static void check_jobs(const struct core *c, struct tally *tally)
 {
 	for (uint32_t i = 0; i < c->n_jobs; i++) {
 		const struct job *j = &c->jobs[i];
-		uint32_t n_riders = 0;
 
 		if (j->state == JOB_FREE)
 			continue;
-		for (uint32_t k = j->first_rider; k != NONE; k = c->jobs[k].next_rider) {
-			assert(c->jobs[k].leader == i && c->jobs[k].position == j->position &&
-			       c->jobs[k].epoch == j->epoch && c->jobs[k].state == (j->state == JOB_TASKED ? JOB_TASKED : JOB_RIDING));
-			n_riders++;
-		}
-		assert(n_riders == j->n_riders && (j->state != JOB_RIDING || n_riders == 0));
-		assert((j->state == JOB_RIDING) == (j->leader != NONE) || j->state == JOB_TASKED);
-		assert(j->bytes == 0 || (!j->is_due && j->leader == NONE));
-		assert(j->leader != NONE || j->is_due || !team_is_complete(c, i));
+		check_team(c, i);
+		tally->n_bytes[j->track] += j->bytes;
+		if (j->slot == NONE)
+			continue;
+		tally->n_jobs[j->slot] += !j->is_cancelled;
+		tally->n_tasked[j->slot] += j->state == JOB_TASKED;
 	}
+}
+
+/* Who could work does, and what could be read is: but while there is more to come of this event. */
+static void check_idle(const struct core *c)
+{
+	bool is_idle = false;
+
+	for (uint32_t i = 0; i < c->n_working; i++)
+		is_idle = is_idle || (c->workers[i].is_up && !c->workers[i].is_killed && c->workers[i].n_hands == 0);
+	if (c->is_dirty || c->n_actions > 0)
+		return;
+	for (uint32_t i = 0; is_idle && i < c->n_slots; i++)
+		assert(c->slots[i].staged.head == NONE);
+	if (is_idle && c->large_worker == NONE)
+		assert(c->large.head == NONE && c->alone.head == NONE);
+	assert(c->ahead_again <= c->ahead.n_pages);
+	if (c->queue.head != NONE)
+		assert(c->n_flying == c->spec.reads_in_flight ||
+		       c->n_flying + c->n_late == CORE_FLYING_MAX(c->spec.reads_in_flight));
 }
 
 void core_check(const struct core *c)
 {
-	check_pages(c);
-	check_tracks(c);
+	struct tally tally;
+
+	tally_init(c, &tally);
+	check_pages(c, &tally);
+	check_jobs(c, &tally);
+	check_tracks(c, &tally);
 	check_holds(c);
-	check_teams(c);
+	check_idle(c);
 	check_fills(c);
 	for (uint32_t i = 0; i < c->spec.n_feeds; i++)
 		if (c->feeds[i].feed.base == i)
-			check_units(c, i); /* a view uses its base's */
+			check_units(c, i, &tally); /* a view uses its base's */
 	for (uint32_t i = 0; i < c->n_slots; i++)
-		check_slot(c, i);
+		check_slot(c, i, &tally);
+	tally_deinit(&tally);
 }

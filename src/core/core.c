@@ -101,7 +101,7 @@ static struct sizes size_up(const struct core_spec *spec)
 	z.jobs = (uint32_t)z.rows + spec->n_ahead;
 	for (z.chains = 1; z.chains < z.jobs;)
 		z.chains *= 2;
-	z.requests = CORE_REQUESTS_MAX;
+	z.requests = spec->n_requests ? spec->n_requests : CORE_REQUESTS_MAX;
 	core_area(spec, &read, &inflated);
 	z.words = (uint32_t)((read + inflated) / CORE_PAGE / 64 + 1);
 	for (unsigned i = 0; i < spec->n_feeds; i++)
@@ -230,6 +230,7 @@ int core_new(const struct core_spec *spec, struct core **ret)
 
 	assert(spec->n_feeds && spec->n_workers && spec->n_streams);
 	assert(spec->staging_bytes >= core_staging_least(spec->feeds, spec->n_feeds));
+	assert(!spec->n_requests || spec->n_requests >= CORE_REQUESTS_LEAST);
 	for (unsigned i = 0; i < spec->n_feeds; i++)
 		assert(spec->feeds[i].base != i ||
 		       spec->feeds[i].inflated_bytes >= core_inflated_least(spec->feeds[i].samples));
@@ -240,7 +241,7 @@ int core_new(const struct core_spec *spec, struct core **ret)
 	c->n_fields = z.fields;
 	c->n_slots = z.slots;
 	c->n_jobs = z.jobs;
-	c->n_requests = z.requests;
+	c->n_requests = c->n_free_requests = z.requests;
 	c->n_fills = z.fills;
 	c->n_chains = z.chains;
 	if (!allocate(c, &z)) {
@@ -459,6 +460,7 @@ static void account(struct core *c, uint64_t now_ns)
 
 	for (uint32_t i = 0; i < c->n_streams; i++) {
 		struct stream *s = &c->streams[i];
+		const int wait = wait_now(c, s);
 
 		if (!s->is_used)
 			continue;
@@ -466,7 +468,9 @@ static void account(struct core *c, uint64_t now_ns)
 			s->waits_ns[s->wait] += passed;
 			c->feeds[s->feed].waits_ns[s->wait] += passed;
 		}
-		s->wait = wait_now(c, s);
+		if (s->wait != wait)
+			s->wait_ns = c->now_ns + passed;
+		s->wait = wait;
 	}
 	if (now_ns > c->now_ns)
 		c->now_ns = now_ns;

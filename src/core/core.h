@@ -30,6 +30,7 @@ enum {
 	CORE_HAND = 2,	       /* tasks a worker may have in hand */
 	CORE_GROUP_MAX = 256,  /* bytes of a group's name */
 	CORE_REQUESTS_MAX = 4096, /* reads planned or in flight: read.request is below it */
+	CORE_REQUESTS_LEAST = 96, /* a quarter of them serves any sample, however many its fields are */
 	CORE_STREAM_SLOTS_MAX = 64, /* slots of one rank */
 	CORE_PIECE = 512 << 10, /* compressed bytes read and inflated at a time */
 };
@@ -70,6 +71,7 @@ struct core_spec {
 	uint64_t staging_bytes;
 	uint32_t read_max;	 /* bytes of one request, unless one sample needs more */
 	unsigned reads_in_flight;
+	unsigned n_requests;	 /* reads and units planned, flying or in memory, at least CORE_REQUESTS_LEAST; 0: CORE_REQUESTS_MAX */
 	uint64_t read_timeout_ns;
 	uint64_t task_timeout_ns; /* a task may stand still so long */
 	uint64_t task_cpu_ns;	  /* the CPU time it may take */

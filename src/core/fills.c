@@ -62,7 +62,7 @@ static bool ask_piece(struct core *c, uint32_t fill)
 
 	if (page == PAGES_NONE)
 		return false;
-	request = request_get(c);
+	request = request_get(c, true);
 	if (request == NONE) {
 		pages_put(&c->pieces, page, PIECE_PAGES);
 		return false;

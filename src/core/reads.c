@@ -247,7 +247,7 @@ static bool make_request(struct core *c, const struct round *round, const struct
 		page = pages_get(&c->must, n_pages);
 	if (page == PAGES_NONE)
 		return false;
-	request = request_get(c);
+	request = request_get(c, !round->is_ahead);
 	if (request == NONE) {
 		pages_put(page >= c->ahead.first ? &c->ahead : &c->must, page, n_pages);
 		return false;

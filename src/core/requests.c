@@ -5,15 +5,43 @@
 
 #include <assert.h>
 
+/* What is read ahead stays until its trainer goes on: it leaves some for rows that others wait for. */
+static uint32_t count_kept(const struct core *c, bool is_due)
+{
+	return is_due ? 0 : c->n_requests / 4;
+}
+
+/* Planned reads that nobody wants any more, which launch() would come to when others have ended. */
+static bool drop_unused(struct core *c)
+{
+	struct list kept = list_empty();
+	bool is_any = false;
+
+	while (c->queue.head != NONE) {
+		uint32_t request = request_pop(c, &c->queue);
+
+		if (c->requests[request].n_users > 0) {
+			request_push(c, &kept, request);
+			continue;
+		}
+		request_free(c, request);
+		is_any = true;
+	}
+	c->queue = kept;
+	return is_any;
+}
+
 /* A request of no kind yet, or NONE. Units that nobody uses give theirs up. */
-uint32_t request_get(struct core *c)
+uint32_t request_get(struct core *c, bool is_due)
 {
 	uint32_t request;
 
-	if (c->free_request == NONE && !units_evict(c))
-		return NONE;
+	while (c->n_free_requests <= count_kept(c, is_due))
+		if (!drop_unused(c) && !units_evict(c))
+			return NONE;
 	request = c->free_request;
 	c->free_request = c->requests[request].next;
+	c->n_free_requests--;
 	c->requests[request] = (struct request){.first_extent = NONE, .unit = NONE, .fill = NONE, .next = NONE,
 						.newer = NONE, .older = NONE};
 	return request;
@@ -42,6 +70,7 @@ void request_free(struct core *c, uint32_t request)
 	r->state = REQUEST_FREE;
 	r->next = c->free_request;
 	c->free_request = request;
+	c->n_free_requests++;
 }
 
 /* A read in flight lives on until it ends: the kernel may still write. */

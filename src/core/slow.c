@@ -2,9 +2,14 @@
 /* Copyright the ringfeed authors */
 /*
  * `slow: evict`: who shares a pass, has batches and does nothing with them while another one waits for slots or for
- * its company, and neither has moved for so long, is dropped.
+ * its company, for so long and without either of them having moved, is dropped.
  */
 #include "core/state.h"
+
+static uint64_t most(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
 
 /* Since when one waits for the other, or UINT64_MAX: it does not. */
 static uint64_t waits_since(const struct core *c, const struct stream *other, const struct stream *slow)
@@ -12,7 +17,7 @@ static uint64_t waits_since(const struct core *c, const struct stream *other, co
 	if (other->wait != CORE_WAIT_SLOTS || !is_live(other) || place_compare(slow->next, other->next) > 0 ||
 	    c->feeds[other->feed].feed.base != c->feeds[slow->feed].feed.base)
 		return UINT64_MAX;
-	return slow->turn_ns > other->turn_ns ? slow->turn_ns : other->turn_ns;
+	return most(slow->turn_ns, most(other->turn_ns, other->wait_ns));
 }
 
 /* Since when it has kept anyone waiting, or UINT64_MAX. */

@@ -159,6 +159,7 @@ struct stream {
 	uint64_t n_due, n_bad, n_padded;
 	uint64_t waits_ns[CORE_WAITS], lent_waits_ns[CORE_WAITS];
 	uint64_t turn_ns; /* when it was lent to, released or sought last */
+	uint64_t wait_ns; /* since when it has waited for what it waits for now */
 	uint32_t feed, group, rank, credit, serial, batch; /* batch: rows */
 	uint32_t replica; /* 0: not one of several */
 	uint32_t track; /* NONE: it has left it */
@@ -247,7 +248,7 @@ struct core {
 	uint32_t n_actions, first_action;
 	uint32_t n_slots, n_jobs, n_requests, n_groups_seen;
 	uint32_t n_streams, n_tracks; /* the used ones are among the first so many */
-	uint32_t free_job, free_request;
+	uint32_t free_job, free_request, n_free_requests;
 	uint32_t n_ahead, n_flying, n_late;
 	struct list queue; /* requests planned, not yet flying */
 	struct list settling; /* requests failed or late, with jobs that have to be told */
@@ -338,7 +339,8 @@ void reads_settle(struct core *c);
 void reads_time(struct core *c);
 
 /* requests.c */
-uint32_t request_get(struct core *c);
+/* is_due: for a row that somebody waits for, or soon given back. */
+uint32_t request_get(struct core *c, bool is_due);
 void request_free(struct core *c, uint32_t request);
 /* One extent fewer uses it. */
 void request_put(struct core *c, uint32_t request);

@@ -160,7 +160,7 @@ static uint32_t make_unit(struct core *c, uint32_t feed, uint32_t shard, uint32_
 
 	if (page == PAGES_NONE)
 		return NONE;
-	request = request_get(c);
+	request = request_get(c, is_due);
 	if (request == NONE) {
 		pages_put(&f->inflated, page, n_pages);
 		return NONE;

@@ -91,7 +91,7 @@ static bool is_kept_waiting(const struct sim *s, const struct oracle_stream *o)
 {
 	const uint64_t allowed = s->world.feeds[o->feed].evict_ns;
 
-	if (!allowed || o->n_leased > 0 || s->told_ns - o->moved_ns <= allowed)
+	if (!allowed || o->n_leased > 0 || s->told_ns - o->moved_ns <= allowed || s->told_ns - s->busy_ns <= allowed)
 		return false;
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
 		const struct oracle_stream *slow = &s->streams[i];
@@ -104,10 +104,25 @@ static bool is_kept_waiting(const struct sim *s, const struct oracle_stream *o)
 	return false;
 }
 
+/* Has a worker a row of its next batch in hand? */
+static bool is_being_made(struct sim *s, const struct oracle_stream *o)
+{
+	const struct course *c = &s->courses[o->course];
+	const uint64_t n_rows = pass_batch_length(&o->pass, o->step, o->rank);
+
+	for (struct oracle_slot *slot = NULL; (slot = course_find(s, c, oracle_point(o), slot));)
+		for (uint64_t i = 0; slot->stamp == c->n_disturbances && i < n_rows; i++)
+			if (slot->rows[i].is_in_hand && slot->rows[i].stamp == c->n_disturbances)
+				return true;
+	return false;
+}
+
 static void judge_hungry(struct sim *s, struct oracle_stream *o, bool is_quiet)
 {
 	unsigned long stream = (unsigned long)(o - s->streams);
 
+	if (s->world.feeds[o->feed].evict_ns && is_being_made(s, o))
+		o->made_ns = s->told_ns;
 	SIM_CHECK(s, !is_served_late(s, o), "stream %lu is not lent what lies there", stream);
 	if (is_quiet) {
 		SIM_CHECK(s, !team_moves(s, o), "stream %lu waits, and nothing is under way", stream);
@@ -186,6 +201,8 @@ void judge_state(struct sim *s)
 {
 	bool is_quiet = s->n_flying == 0 && crew_is_idle(s);
 
+	if (!is_quiet)
+		s->busy_ns = s->told_ns;
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
 		judge_stream(s, i, is_quiet);
 		if (s->courses[i].is_used)
@@ -196,6 +213,20 @@ void judge_state(struct sim *s)
 	disk_judge(s);
 	if (s->n_events % s->world.check_every == 0)
 		core_check(s->core);
+}
+
+bool judge_calm(const struct sim *s)
+{
+	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
+		const struct oracle_stream *o = &s->streams[i];
+		bool has_moved = !oracle_is_live(o) || !o->was_there || o->has_moved;
+
+		for (uint32_t k = 0; k < s->world.spec.n_streams && !has_moved; k++)
+			has_moved = team_has(s, o, &s->streams[k]) && s->streams[k].has_moved;
+		if (!has_moved)
+			return false;
+	}
+	return true;
 }
 
 void judge_end(struct sim *s)

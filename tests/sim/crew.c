@@ -10,31 +10,123 @@
 
 enum { RESIZES = 3000 }; /* how often a worker that is up again comes with another number of them, as sim_odds has it */
 
-static uint64_t lying_answer(struct sim *s, struct answer *a, struct answer_sample *samples, size_t *n)
-{
-	uint32_t last = a->n_samples - 1;
+struct said {
+	struct answer head;
+	struct answer_sample samples[TASK_SAMPLES_MAX + 2];
+	size_t n;
+};
 
-	switch (sim_below(s, 7)) {
-	case 0:
-		return a->id++;
-	case 1:
-		return a->n_samples++;
-	case 2:
-		return *n -= 8;
-	case 3:
-		return *n = sim_below(s, sizeof(*a));
-	case 4:
-		return samples[last].code = (uint32_t)sim_between(s, ANSWER_CHANGED + 1, UINT32_MAX);
-	case 5:
-		samples[last].code = ANSWER_BAD;
-		return samples[last].cause = sim_odds(s, 5000) ? CAUSE_COUNT : CAUSE_none;
+/* Which sample of the task has a row of zeros, or NOBODY. */
+static uint32_t find_masked(const struct sim_task *t)
+{
+	for (uint32_t i = 0; t->head.kind == TASK_ROWS && i < t->head.n_samples; i++)
+		if (t->samples[i].flags & TASK_SAMPLE_MASK)
+			return i;
+	return NOBODY;
+}
+
+static void claim(struct said *a, uint32_t n_samples)
+{
+	a->head.n_samples = n_samples;
+	a->n = sizeof(a->head) + n_samples * sizeof(a->samples[0]);
+}
+
+/* About which task, and how much. false: this lie is not to be had here. */
+static bool lie_about_shape(struct sim *s, const struct sim_worker *w, enum fault lie, struct said *a)
+{
+	switch (lie) {
+	case FAULT_lie_other_task:
+		a->head.id += sim_between(s, CORE_HAND, 1000);
+		return true;
+	case FAULT_lie_older_task:
+		a->head.id = w->answered;
+		return w->answered != 0;
+	case FAULT_lie_newer_task:
+		a->head.id = w->tasks[1].head.id;
+		claim(a, w->tasks[1].head.n_samples);
+		return w->n_tasks > 1;
+	case FAULT_lie_count:
+		claim(a, a->head.n_samples + 1);
+		return true;
+	case FAULT_lie_fewer:
+		claim(a, a->head.n_samples - 1);
+		return true;
+	case FAULT_lie_short:
+		a->n -= sim_odds(s, 5000) ? 1 : sizeof(a->samples[0]);
+		return true;
+	case FAULT_lie_long:
+		a->n += sim_odds(s, 5000) ? 1 : sizeof(a->samples[0]);
+		return true;
 	default:
-		memset(samples[last].detail, 'x', sizeof(samples[last].detail));
-		return 0;
+		a->n = sim_odds(s, 5000) ? sizeof(a->head) - 1 : sim_below(s, sizeof(a->head));
+		return lie == FAULT_lie_torn;
 	}
 }
 
-static void answer_sample(const struct sim *s, const struct sim_task *t, uint32_t i,
+/* What became of one of the samples. */
+static bool lie_about_sample(struct sim *s, const struct sim_task *t, enum fault lie, struct answer_sample *a)
+{
+	switch (lie) {
+	case FAULT_lie_code:
+		a->code = sim_odds(s, 5000) ? ANSWER_CHANGED + 1 : (uint32_t)sim_between(s, ANSWER_CHANGED + 1, UINT32_MAX);
+		return true;
+	case FAULT_lie_cause:
+		a->code = t->head.kind == TASK_ROWS && sim_odds(s, 5000) ? a->code : ANSWER_BAD;
+		a->cause = sim_odds(s, 5000) ? CAUSE_COUNT : (uint32_t)sim_between(s, CAUSE_COUNT, UINT32_MAX);
+		return true;
+	case FAULT_lie_no_cause:
+		a->code = ANSWER_BAD;
+		a->cause = CAUSE_none;
+		return true;
+	case FAULT_lie_detail:
+		memset(a->detail, 'x', sizeof(a->detail));
+		return true;
+	case FAULT_lie_need_large:
+		a->code = ANSWER_NEED_LARGE;
+		a->cause = CAUSE_none;
+		return t->head.has_large;
+	case FAULT_lie_unit:
+		a->code = sim_odds(s, 3000) ? ANSWER_NEED_LARGE : sim_odds(s, 5000) ? ANSWER_BAD : ANSWER_CHANGED;
+		a->cause = a->code == ANSWER_BAD ? CAUSE_damaged_image : CAUSE_none;
+		return t->head.kind == TASK_INFLATE;
+	default:
+		return false;
+	}
+}
+
+static void tell_lie(struct sim *s, const struct sim_worker *w, struct said *a)
+{
+	const struct sim_task *t = &w->tasks[0];
+	const struct said truth = *a;
+
+	for (;;) {
+		enum fault lie = (enum fault)sim_between(s, FAULT_lie_other_task, FAULT_lie_unit);
+		const uint32_t masked = find_masked(t);
+		bool is_told;
+
+		if (sim_odds(s, 3000)) /* where those can be told that can be so seldom */
+			lie = t->head.has_large ? FAULT_lie_need_large : masked != NOBODY ? FAULT_lie_masked : lie;
+
+		*a = truth;
+		if (lie == FAULT_lie_unasked)
+			continue;
+		if (lie == FAULT_lie_masked && masked != NOBODY) {
+			a->samples[masked].code = sim_odds(s, 5000) ? ANSWER_BAD : ANSWER_CHANGED;
+			a->samples[masked].cause = a->samples[masked].code == ANSWER_BAD ? CAUSE_damaged_image : CAUSE_none;
+			is_told = true;
+		} else if (lie <= FAULT_lie_torn) {
+			is_told = lie_about_shape(s, w, lie, a);
+		} else {
+			is_told = lie_about_sample(s, t, lie, &a->samples[sim_below(s, truth.head.n_samples)]);
+		}
+		if (is_told) {
+			sim_fault(s, lie);
+			return;
+		}
+	}
+}
+
+static void answer_sample(struct sim *s, const struct sim_task *t, uint32_t i,
 			  struct answer_sample *ret)
 {
 	const struct task_sample *sample = &t->samples[i];
@@ -44,9 +136,11 @@ static void answer_sample(const struct sim *s, const struct sim_task *t, uint32_
 		return;
 	if (world_is_large(s, t->head.feed, sample->sample) && !t->head.has_large) {
 		ret->code = ANSWER_NEED_LARGE;
+		sim_fault(s, FAULT_worker_need_large);
 	} else if (world_cause(s, t->head.feed, sample->sample) != CAUSE_none) {
 		ret->code = ANSWER_BAD;
 		ret->cause = world_cause(s, t->head.feed, sample->sample);
+		sim_fault(s, FAULT_sample_bad);
 		strcpy(ret->detail, "why");
 	}
 }
@@ -69,7 +163,7 @@ static void choose_fate(struct sim *s, uint32_t worker, uint64_t *ret_ns)
 			w->fate = WORKER_DIES;
 			return;
 		}
-	if (s->is_ending)
+	if (s->is_ending || s->is_calm)
 		return;
 	if (sim_odds(s, o->die))
 		w->fate = WORKER_DIES;
@@ -90,6 +184,10 @@ static void begin(struct sim *s, uint32_t worker)
 		return;
 	choose_fate(s, worker, &ns);
 	w->began_ns = s->now;
+	if (w->fate == WORKER_HANGS)
+		sim_fault(s, w->tasks[0].head.kind == TASK_INFLATE ? FAULT_worker_hangs_inflating : FAULT_worker_hangs);
+	if (ns > s->world.spec.task_timeout_ns && w->fate == WORKER_ANSWERS)
+		sim_fault(s, FAULT_worker_crosses);
 	if (w->fate == WORKER_DIES) {
 		w->is_doomed = true;
 		sim_later(s, ns, EVENT_DEAD, worker, w->incarnation);
@@ -205,24 +303,21 @@ void crew_kill(struct sim *s, uint32_t worker)
 	SIM_CHECK(s, worker < s->world.spec.n_workers && w->is_up && w->n_tasks, "who is to be killed?");
 	SIM_CHECK(s, s->now >= w->began_ns + s->world.spec.task_timeout_ns, "killed before its time");
 	SIM_CHECK(s, !w->is_condemned, "killed twice");
-	w->is_condemned = true;
-	w->fate = WORKER_HANGS; /* for the books: an overrun */
+	w->is_condemned = w->has_overrun = true;
 	doom(s, worker);
 }
 
 void crew_answer(struct sim *s, uint32_t worker, uint64_t tag)
 {
-	static struct {
-		struct answer head;
-		struct answer_sample samples[TASK_SAMPLES_MAX + 1];
-	} said;
+	static struct said said;
 	struct sim_worker *w = &s->workers[worker];
 	struct sim_task *t = &w->tasks[0];
 	bool is_done[TASK_SAMPLES_MAX] = {false}, is_lie = w->fate == WORKER_LIES, is_believed;
-	size_t n = sizeof(said.head) + t->head.n_samples * sizeof(said.samples[0]);
 
 	if (!w->is_up || w->incarnation != tag)
 		return;
+	memset(&said, 0, sizeof(said));
+	said.n = sizeof(said.head) + t->head.n_samples * sizeof(said.samples[0]);
 	said.head = (struct answer){.id = t->head.id, .cpu_ns = s->now - w->began_ns,
 				    .n_samples = t->head.n_samples};
 	for (uint32_t i = 0; i < t->head.n_samples; i++) {
@@ -235,20 +330,21 @@ void crew_answer(struct sim *s, uint32_t worker, uint64_t tag)
 		is_done[i] = said.samples[i].code == ANSWER_DONE;
 	}
 	if (w->is_doomed) { /* it was told to die meanwhile */
-		is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, n);
+		is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, said.n);
 		SIM_CHECK(s, !is_believed, "an answer counted after the kill");
 		return;
 	}
 	if (is_lie) {
-		lying_answer(s, &said.head, said.samples, &n);
-		is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, n);
+		tell_lie(s, w, &said);
+		is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, said.n);
 		SIM_CHECK(s, !is_believed, "a lie was believed");
 		w->is_condemned = true;
 		doom(s, worker);
 		return;
 	}
+	w->answered = t->head.id;
 	put_down(s, w, is_done);
-	is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, n);
+	is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, said.n);
 	SIM_CHECK(s, is_believed, "the truth was not believed");
 	begin(s, worker);
 }
@@ -256,10 +352,13 @@ void crew_answer(struct sim *s, uint32_t worker, uint64_t tag)
 static void charge_death(struct sim *s, const struct sim_worker *w, const struct sim_task *t)
 {
 	struct world_feed *f = &s->world.more[t->head.feed];
-	uint32_t *n = w->fate == WORKER_HANGS ? f->n_overruns : f->n_deaths;
+	uint32_t *n = w->has_overrun ? f->n_overruns : f->n_deaths;
 
+	if (!w->has_overrun)
+		sim_fault(s, t->head.kind == TASK_INFLATE ? FAULT_worker_dies_inflating
+			     : w->fate == WORKER_DIES && w->victim < t->head.n_samples ? FAULT_worker_poisoned : FAULT_worker_dies);
 	if (t->head.kind == TASK_INFLATE) {
-		(w->fate == WORKER_HANGS ? f->unit_overruns : f->unit_deaths)[t->inflate.unit]++;
+		(w->has_overrun ? f->unit_overruns : f->unit_deaths)[t->inflate.unit]++;
 		return;
 	}
 	for (uint32_t i = 0; i < t->head.n_samples; i++)
@@ -277,13 +376,53 @@ void crew_dead(struct sim *s, uint32_t worker, uint64_t tag)
 		return;
 	if (w->n_tasks)
 		charge_death(s, w, t);
+	else
+		sim_fault(s, FAULT_worker_dies_idle);
 	w->inflation.is_active = false;
 	while (w->n_tasks)
 		put_down(s, w, none);
-	w->is_up = w->is_doomed = w->is_condemned = false;
+	w->is_up = w->is_doomed = w->is_condemned = w->has_overrun = false;
 	w->incarnation++;
 	sim_later(s, sim_between(s, 1 * MS, 20 * MS), EVENT_UP, worker, 0);
 	core_on_worker_dead(s->core, sim_tells(s), worker);
+}
+
+/* An operator changes what may be changed on the way. */
+static void reload(struct sim *s)
+{
+	struct world *w = &s->world;
+	const uint32_t base = world_base(s, (uint32_t)sim_below(s, w->spec.n_feeds));
+	const bool is_transient_bad = sim_odds(s, 5000);
+
+	s->n_idle_workers = s->is_ending ? 0 : (uint32_t)sim_below(s, w->spec.n_workers);
+	sim_fault(s, FAULT_workers_resized);
+	core_set_workers(s->core, sim_tells(s), w->spec.n_workers - s->n_idle_workers);
+	if (sim_odds(s, 5000)) {
+		sim_fault(s, FAULT_read_timeout_set);
+		w->spec.read_timeout_ns = sim_between(s, 50 * MS, 500 * MS);
+		core_set_read_timeout(s->core, w->spec.read_timeout_ns);
+	}
+	for (uint32_t f = 0; w->may_set_bad && f < w->spec.n_feeds; f++) {
+		if (world_base(s, f) != base)
+			continue;
+		sim_fault(s, FAULT_bad_limit_set);
+		w->feeds[f].bad_limit = 0.001 * (double)sim_below(s, 500);
+		w->feeds[f].is_transient_bad = is_transient_bad;
+		core_set_bad(s->core, f, w->feeds[f].bad_limit, is_transient_bad);
+	}
+}
+
+/* It says something before it was asked anything. */
+static void speak_unasked(struct sim *s, uint32_t worker)
+{
+	struct sim_worker *w = &s->workers[worker];
+	const struct said said = {.head = {.id = w->answered, .n_samples = (uint32_t)sim_below(s, 2)}};
+
+	sim_fault(s, FAULT_lie_unasked);
+	SIM_CHECK(s, !core_on_answer(s->core, sim_tells(s), worker, &said, sizeof(said.head) + said.head.n_samples *
+				     sizeof(said.samples[0])), "an answer to nothing was believed");
+	w->is_condemned = true;
+	doom(s, worker);
 }
 
 void crew_up(struct sim *s, uint32_t worker)
@@ -292,10 +431,12 @@ void crew_up(struct sim *s, uint32_t worker)
 
 	w->is_up = true;
 	core_on_worker_up(s->core, sim_tells(s), worker);
-	if (!sim_odds(s, RESIZES))
-		return;
-	s->n_idle_workers = s->is_ending ? 0 : (uint32_t)sim_below(s, s->world.spec.n_workers);
-	core_set_workers(s->core, sim_tells(s), s->world.spec.n_workers - s->n_idle_workers);
+	if (!s->is_ending && sim_odds(s, s->world.odds.lie))
+		speak_unasked(s, worker);
+	else if (!s->is_ending && s->world.odds.die && sim_odds(s, 1000))
+		sim_later(s, sim_below(s, 20 * MS), EVENT_DEAD, worker, w->incarnation); /* whatever it does by then */
+	if (s->is_ending || !s->is_calm ? sim_odds(s, RESIZES) : s->n_idle_workers > 0)
+		reload(s);
 }
 
 bool crew_is_idle(const struct sim *s)

@@ -6,6 +6,10 @@
  */
 #include "sim.h"
 
+#include <errno.h>
+
+#define NEVER (2000000 * SECOND) /* when all others are done */
+
 static void choose_fate(struct sim *s, struct flight *f, uint64_t *ret_latency)
 {
 	const struct odds *o = &s->world.odds;
@@ -16,12 +20,21 @@ static void choose_fate(struct sim *s, struct flight *f, uint64_t *ret_latency)
 		return;
 	if (sim_odds(s, o->read_late))
 		*ret_latency = s->world.spec.read_timeout_ns * sim_between(s, 101, 400) / 100;
+	if (sim_odds(s, o->read_never)) {
+		*ret_latency = NEVER;
+		sim_fault(s, FAULT_read_never);
+	}
 	if (sim_odds(s, o->read_error))
 		f->fate = READ_ERROR;
 	else if (sim_odds(s, o->read_short))
-		f->fate = READ_SHORT;
+		f->fate = sim_odds(s, 5000) ? READ_SHORT : READ_EMPTY;
 	else if (sim_odds(s, o->read_changed))
 		f->fate = READ_CHANGED;
+	if (*ret_latency > s->world.spec.read_timeout_ns)
+		sim_fault(s, f->fate == READ_ERROR ? FAULT_read_late_fails : FAULT_read_late);
+	if (f->fate != READ_FINE)
+		sim_fault(s, f->fate == READ_ERROR ? FAULT_read_fails : f->fate == READ_SHORT ? FAULT_read_short
+			     : f->fate == READ_EMPTY ? FAULT_read_empty : FAULT_read_changed);
 }
 
 /* Faults are charged to every sample whose bytes the request covers, or to the units. */
@@ -99,8 +112,8 @@ static int64_t land(struct sim *s, struct flight *f)
 	uint64_t left = w->shards[f->shard].file_size - f->offset;
 	uint64_t n = f->n_bytes < left ? f->n_bytes : left;
 
-	if (f->fate == READ_SHORT) {
-		n = sim_below(s, n);
+	if (f->fate == READ_SHORT || f->fate == READ_EMPTY) {
+		n = f->fate == READ_EMPTY ? 0 : sim_below(s, n);
 		w->n_changes++;
 	} else if (f->fate == READ_CHANGED) {
 		w->n_changes++;
@@ -113,8 +126,9 @@ static int64_t land(struct sim *s, struct flight *f)
 
 		p->state = f->fate == READ_FINE || f->fate == READ_SHORT ? PAGE_HELD : PAGE_EMPTY;
 		p->n_valid = here < CORE_PAGE ? here : CORE_PAGE;
+		p->landed_ns = s->now;
 	}
-	return f->fate == READ_ERROR ? -5 : (int64_t)n;
+	return f->fate == READ_ERROR ? -EIO : (int64_t)n;
 }
 
 void disk_done(struct sim *s, uint32_t request, uint64_t tag)
@@ -159,12 +173,13 @@ static uint64_t place_in(struct sim *s, const struct world_feed *w, uint32_t sha
 	return from - u->raw_offset;
 }
 
-static void pin_extent(struct sim *s, const struct sim_task *t, const struct task_sample *sample,
-		       const struct task_extent *x, unsigned field)
+/* Returns when the last of its bytes came. */
+static uint64_t pin_extent(struct sim *s, const struct sim_task *t, const struct task_sample *sample,
+			   const struct task_extent *x, unsigned field)
 {
 	const struct world_feed *w = &s->world.more[t->head.feed];
 	const struct sample_place *place = samples_place(&w->samples, sample->sample, field);
-	uint64_t in_shard, from = (uint64_t)place->header_block * 512, n;
+	uint64_t in_shard, from = (uint64_t)place->header_block * 512, n, landed_ns = 0;
 	uint32_t shard = order_shard_of(&w->order_shards, sample->sample, &in_shard), unit;
 
 	n = w->shards[shard].header_bytes + place->size;
@@ -184,6 +199,18 @@ static void pin_extent(struct sim *s, const struct sim_task *t, const struct tas
 			  "a task reads a page of other bytes");
 		SIM_CHECK(s, p->n_valid >= (end < CORE_PAGE ? end : CORE_PAGE), "a task reads past a read");
 		p->n_readers++;
+		landed_ns = p->landed_ns > landed_ns ? p->landed_ns : landed_ns;
+	}
+	return landed_ns;
+}
+
+static void tell_slots(struct sim *s, const struct sim_task *t, uint32_t sample, uint64_t landed_ns)
+{
+	for (unsigned w = 0; w < t->n_writes; w++) {
+		struct oracle_slot *slot = &s->slots[t->writes[w].feed][t->writes[w].slot];
+
+		if (t->writes[w].sample == sample && slot->landed_ns < landed_ns)
+			slot->landed_ns = landed_ns;
 	}
 }
 
@@ -193,7 +220,7 @@ void disk_pin(struct sim *s, const struct sim_task *t)
 
 	for (uint32_t i = 0; i < t->head.n_samples; i++)
 		for (unsigned f = 0; !(t->samples[i].flags & TASK_SAMPLE_MASK) && f < n_fields; f++)
-			pin_extent(s, t, &t->samples[i], &t->extents[i * n_fields + f], f);
+			tell_slots(s, t, i, pin_extent(s, t, &t->samples[i], &t->extents[i * n_fields + f], f));
 }
 
 void disk_unpin(struct sim *s, const struct sim_task *t)

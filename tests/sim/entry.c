@@ -35,12 +35,16 @@ static bool is_crossing(const struct oracle_stream *o, struct point at, uint64_t
 	return is_apart(at.epoch < o->epoch ? o->pass.start : at.position, 0, all);
 }
 
-static enum verdict judge_behind(const struct sim *s, const struct course *c, struct point at, struct point least)
+/* is_back: how far it is behind is not its choice. */
+static enum verdict judge_behind(const struct sim *s, const struct course *c, struct point at, struct point least,
+				 bool is_back)
 {
 	const uint32_t window = s->world.feeds[c->feed].window;
 	const uint64_t most = window > CATCH_UP ? window : CATCH_UP;
 	const uint64_t n = course_distance(s, c, at, least);
 
+	if (is_back)
+		return TOGETHER;
 	if (at.epoch < least.epoch)
 		return UP_TO_IT;
 	if (!window || n <= most)
@@ -48,7 +52,8 @@ static enum verdict judge_behind(const struct sim *s, const struct course *c, st
 	return n > most + c->n_slots ? TOO_LATE : UP_TO_IT; /* the oldest may be held, and there still */
 }
 
-static enum verdict judge_course(const struct sim *s, const struct course *c, struct point at, uint32_t except)
+static enum verdict judge_course(const struct sim *s, const struct course *c, struct point at, uint32_t except,
+				 bool is_back)
 {
 	struct point least;
 
@@ -58,7 +63,7 @@ static enum verdict judge_course(const struct sim *s, const struct course *c, st
 			return APART;
 	if (!course_least(s, c, except, &least) || point_compare(at, least) >= 0)
 		return TOGETHER;
-	return judge_behind(s, c, at, least);
+	return judge_behind(s, c, at, least, is_back);
 }
 
 /* ---- attach ---- */
@@ -164,19 +169,20 @@ static void judge_start(const struct sim *s, const struct trainer *t, const stru
 }
 
 /* Those who share the pass have to wait for it, whatever batches they want. */
-static enum verdict judge_team(const struct sim *s, const struct course *c, struct point at)
+static enum verdict judge_team(const struct sim *s, const struct course *c, struct point at, bool is_back)
 {
 	struct point least;
 
 	if (!course_least(s, c, NOBODY, &least) || point_compare(at, least) >= 0)
 		return APART;
-	return judge_behind(s, c, at, least) == TOGETHER ? APART : judge_behind(s, c, at, least);
+	return judge_behind(s, c, at, least, is_back) == TOGETHER ? APART : judge_behind(s, c, at, least, is_back);
 }
 
 /* It shares what it must, and nothing else. */
-static void judge_sharing(const struct sim *s, const struct trainer *t, const struct core_attach *a, bool is_accepted,
+static void judge_sharing(struct sim *s, const struct trainer *t, const struct core_attach *a, bool is_accepted,
 			  uint32_t course, bool was_rich, const struct reason *why)
 {
+	const bool is_back = a->start == CORE_START_BACK;
 	unsigned n[TOGETHER + 1] = {0}, n_team[TOGETHER + 1] = {0};
 	bool is_right = course == NOBODY;
 
@@ -184,10 +190,10 @@ static void judge_sharing(const struct sim *s, const struct trainer *t, const st
 		enum verdict v;
 
 		if (team_is_of(s, &s->courses[i], s->groups[t->group].feed))
-			n_team[judge_team(s, &s->courses[i], (struct point){a->epoch, a->position})]++;
+			n_team[judge_team(s, &s->courses[i], (struct point){a->epoch, a->position}, is_back)]++;
 		if (!is_alike(s, &s->courses[i], t, a))
 			continue;
-		v = judge_course(s, &s->courses[i], (struct point){a->epoch, a->position}, NOBODY);
+		v = judge_course(s, &s->courses[i], (struct point){a->epoch, a->position}, NOBODY, is_back);
 		n[v]++;
 		is_right = is_right || (i == course && (v == TOGETHER || v == UP_TO_IT));
 	}
@@ -197,6 +203,7 @@ static void judge_sharing(const struct sim *s, const struct trainer *t, const st
 		SIM_CHECK(s, course != NOBODY || !n_team[TOO_LATE], "the others have to wait for too long");
 	} else if (!n[TOO_LATE] && !n[UP_TO_IT] && !n_team[TOO_LATE] && !n_team[UP_TO_IT]) {
 		SIM_CHECK(s, !n[TOGETHER] && !was_rich, "refused for no reason: %s", why->text);
+		sim_fault(s, FAULT_plan_no_slots);
 	}
 }
 
@@ -216,9 +223,10 @@ void judge_attach(struct sim *s, uint32_t trainer, const struct core_attach *a, 
 		SIM_CHECK(s, why->text[0] != 0, "refused without a word");
 	if (entry_is_impossible(s, g))
 		SIM_CHECK(s, !is_accepted, "an impossible world");
-	else if (n_used == s->world.spec.n_streams)
+	else if (n_used == s->world.spec.n_streams) {
 		SIM_CHECK(s, !is_accepted, "one session too many");
-	else if (is_guest && g->local_world < g->world)
+		sim_fault(s, FAULT_plan_no_session);
+	} else if (is_guest && g->local_world < g->world)
 		SIM_CHECK(s, !is_accepted, "a start that its ranks on other machines cannot know");
 	else if (is_contradicted(s, t, a))
 		SIM_CHECK(s, !is_accepted, "another of its group stands in the way");
@@ -252,9 +260,9 @@ void judge_seek(struct sim *s, uint32_t stream, const struct core_seek *to, bool
 	} else if (rows_asked(s, g, to->batch) != c->batch) {
 		SIM_CHECK(s, !is_accepted, "batches of others are made larger or smaller");
 	} else {
-		v = judge_course(s, c, at, stream);
+		v = judge_course(s, c, at, stream, false);
 		if (v == TOO_LATE && (point_compare(at, oracle_point(o)) >= 0 ||
-				      judge_behind(s, c, at, oracle_point(o)) != TOO_LATE))
+				      judge_behind(s, c, at, oracle_point(o), false) != TOO_LATE))
 			v = UP_TO_IT; /* it has kept them waiting where it is */
 		SIM_CHECK(s, v == UP_TO_IT || is_accepted == (v == TOGETHER), "%s: %s",
 			  is_accepted ? "a place that the others do not come to" : "refused for no reason", why->text);

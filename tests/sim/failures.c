@@ -3,6 +3,8 @@
 /* Verdicts on failures: each has a reason that the simulator knows of. */
 #include "sim.h"
 
+#include <errno.h>
+
 /* ---- the limit of bad samples ---- */
 
 void slot_bad(const struct oracle_slot *slot, uint64_t n_rows, uint64_t *ret_least, uint64_t *ret_most)
@@ -85,14 +87,15 @@ static void judge_limit(struct sim *s, const struct oracle_stream *o, const stru
 
 /* ---- slow ones ---- */
 
-/* Somebody who had nothing to do, not ahead of it in vain, and has not moved for as long. */
+/* Somebody who had nothing to do, not ahead of it in vain, has not moved for as long, and did not wait for a worker. */
 static bool keeps_waiting(const struct sim *s, const struct oracle_stream *slow, uint64_t evict_ns)
 {
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
 		const struct oracle_stream *o = &s->streams[i];
 
 		if (o != slow && oracle_is_live(o) && team_has(s, slow, o) && o->n_leased < o->credit &&
-		    point_compare(oracle_point(slow), oracle_point(o)) <= 0 && s->now - o->moved_ns >= evict_ns)
+		    point_compare(oracle_point(slow), oracle_point(o)) <= 0 && s->now - o->moved_ns >= evict_ns &&
+		    s->now - o->made_ns >= evict_ns)
 			return true;
 	}
 	return false;
@@ -124,6 +127,8 @@ void judge_fail(struct sim *s, const struct core_action *a)
 		return;
 	}
 	SIM_CHECK(s, oracle_is_live(o), "a failure for nobody");
+	SIM_CHECK(s, a->bad.error == (a->bad.failure != CORE_FAIL_STORAGE ? 0 : a->bad.cause == CAUSE_read_error ? EIO
+				      : a->bad.cause == CAUSE_read_late ? ETIMEDOUT : 0), "error %d", a->bad.error);
 	counts = blemish_counts(s, &s->courses[o->course], at);
 	switch (a->bad.failure) {
 	case CORE_FAIL_BAD_SAMPLE:

@@ -60,7 +60,28 @@ static void take_lease(struct sim *s, struct oracle_stream *o, const struct core
 			  "lent twice");
 	o->leases[o->n_leased++] = (struct oracle_lease){.lease = a->lend.lease, .slot = a->lend.slot};
 	o->hungry_ns = o->moved_ns = s->now;
+	o->has_moved = true;
 	o->n_hungry_events = s->n_events;
+}
+
+/* When the batch was opened, staged, ready; and what its trainer has waited for since its last one. */
+static void judge_times(struct sim *s, struct oracle_stream *o, const struct oracle_slot *slot, const struct core_action *a)
+{
+	uint64_t waits = 0;
+
+	for (unsigned i = 0; i < CORE_WAITS; i++)
+		waits += a->lend.waits_ns[i];
+	SIM_CHECK(s, waits == s->told_ns - o->lent_ns, "waits of %llu ns in %llu", (unsigned long long)waits,
+		  (unsigned long long)(s->told_ns - o->lent_ns));
+	o->lent_ns = s->told_ns;
+	SIM_CHECK(s, a->lend.opened_ns <= a->lend.staged_ns && a->lend.staged_ns <= a->lend.ready_ns &&
+		  a->lend.ready_ns <= s->told_ns, "ready before it was staged, or staged before it was opened");
+	if (a->lend.n_rows)
+		SIM_CHECK(s, a->lend.ready_ns == slot->done_ns && a->lend.staged_ns >= slot->landed_ns &&
+			  a->lend.staged_ns <= slot->taken_ns, "staged at %llu, ready at %llu, and not from %llu to %llu and at %llu",
+			  (unsigned long long)a->lend.staged_ns, (unsigned long long)a->lend.ready_ns,
+			  (unsigned long long)slot->landed_ns, (unsigned long long)slot->taken_ns,
+			  (unsigned long long)slot->done_ns);
 }
 
 static void judge_lend(struct sim *s, const struct core_action *a)
@@ -81,6 +102,7 @@ static void judge_lend(struct sim *s, const struct core_action *a)
 		  (unsigned long long)a->lend.step, (unsigned long long)o->epoch,
 		  (unsigned long long)number);
 	judge_window(s, o);
+	judge_times(s, o, slot, a);
 	judge_rows(s, o, slot, n);
 	if (n)
 		slot_bad(slot, n, &n_least, &n_most);

@@ -41,7 +41,7 @@ void oracle_start(struct sim *s, uint32_t stream, uint32_t batch, uint64_t epoch
 	o->step = 0;
 	o->bad = bad;
 	o->must_end = pass_n_batches(&o->pass) == 0;
-	o->hungry_ns = o->moved_ns = s->now;
+	o->hungry_ns = o->moved_ns = o->made_ns = s->now;
 	o->n_hungry_events = s->n_events;
 }
 
@@ -52,7 +52,7 @@ void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const str
 	SIM_CHECK(s, stream < s->world.spec.n_streams && !o->is_used, "a stream's number is taken twice");
 	*o = (struct oracle_stream){.is_used = true, .trainer = trainer, .feed = a->feed,
 				    .group = s->trainers[trainer].group, .rank = a->rank, .replica = a->replica,
-				    .generation = a->generation, .attached_ns = s->now};
+				    .generation = a->generation, .attached_ns = s->now, .lent_ns = s->now};
 	o->n_slots = core_stream_slots(s->core, stream, o->slots, CORE_STREAM_SLOTS_MAX);
 	SIM_CHECK(s, o->n_slots >= 2 && o->n_slots <= s->world.feeds[a->feed].slots_per_rank,
 		  "%u slots", o->n_slots);
@@ -126,6 +126,7 @@ static void begin_batch(struct sim *s, const struct course *c, uint32_t number, 
 	for (const struct oracle_slot *other = NULL; (other = course_find(s, c, at, other));)
 		SIM_CHECK(s, other == slot || other->stamp < c->n_disturbances, "a batch is made twice");
 	memset(slot->rows, 0, sizeof(slot->rows));
+	slot->landed_ns = slot->done_ns = 0;
 	slot->has_batch = true;
 	slot->point = at;
 	slot->batch = c->batch;
@@ -182,6 +183,7 @@ static void take_row(struct sim *s, const struct sim_task *t, const struct sim_w
 	if (row->is_done || row->is_in_hand)
 		SIM_CHECK(s, row->stamp < c->n_disturbances &&
 			  holders_writers(s, c->feed, w->slot, row->stamp) == 0, "a row is written twice");
+	slot->taken_ns = s->now;
 	counts = narrow(s, c, said, row_at);
 	is_blamed = row->is_blamed && row->counts == counts && row->stamp == c->n_disturbances;
 	SIM_CHECK(s, !is_blamed || (t->head.n_samples == 1 && is_idle),
@@ -236,6 +238,7 @@ static bool write_over(struct sim *s, const struct sim_task *t, const struct sim
 		return false;
 	row->is_in_hand = false;
 	row->is_done = is_done;
+	slot->done_ns = is_done ? s->now : slot->done_ns;
 	return slot->has_batch && slot->course != NOBODY && w->stamp == s->courses[slot->course].n_disturbances;
 }
 

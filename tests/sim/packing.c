@@ -228,7 +228,8 @@ void inflate_over(struct sim *s, uint32_t worker, const struct sim_task *t, bool
 	for (uint64_t i = 0; is_done && (in->flags & TASK_INFLATE_LAST) && i < n; i++)
 		s->pages[in->into / CORE_PAGE + i] = (struct page){
 			.state = PAGE_HELD, .feed = t->head.feed, .unit = in->unit, .file_page = i,
-			.shard = shard_of_unit(&s->world.more[t->head.feed], in->unit), .n_valid = CORE_PAGE};
+			.shard = shard_of_unit(&s->world.more[t->head.feed], in->unit), .n_valid = CORE_PAGE,
+			.landed_ns = s->now};
 }
 
 /* A damaged unit says so at its end, a good one now and then amid it, by a fault that does not come again. */
@@ -242,5 +243,6 @@ void inflate_answer(struct sim *s, const struct sim_task *t, struct answer_sampl
 		return;
 	if (!is_damaged)
 		w->unit_damage[t->inflate.unit]++;
+	sim_fault(s, is_damaged ? FAULT_unit_damaged : FAULT_unit_flaky);
 	*ret = (struct answer_sample){.code = ANSWER_BAD, .cause = CAUSE_damaged_unit, .detail = "why"};
 }

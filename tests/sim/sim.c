@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
-/* The clock, the queue of events, the command line: sim [--seeds A..B] [--steps N] [--verbose]. */
+/* The clock, the queue of events, the command line: sim [--seeds A..B] [--steps N] [--jobs N] [--partial] [--verbose]. */
 #include "sim.h"
 
 #include <inttypes.h>
@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- chance ---- */
@@ -39,6 +41,11 @@ bool sim_odds(struct sim *s, unsigned of_10000)
 uint64_t sim_tells(struct sim *s)
 {
 	return s->told_ns = s->now;
+}
+
+void sim_fault(struct sim *s, enum fault fault)
+{
+	s->n_faults[fault]++;
 }
 
 /* ---- failure ---- */
@@ -160,7 +167,7 @@ static void print_action(const struct sim *s, const struct core_action *a)
 		printf(" %u\n", a->stream);
 }
 
-static void settle(struct sim *s)
+void sim_settle(struct sim *s)
 {
 	struct core_action a;
 
@@ -186,18 +193,20 @@ static bool step(struct sim *s)
 		deadline += sim_odds(s, 5000) ? 0 : sim_below(s, 1 * MS);
 		s->now = deadline > s->now ? deadline : s->now;
 		core_on_time(s->core, sim_tells(s));
-		settle(s);
+		sim_settle(s);
 		SIM_CHECK(s, core_deadline(s->core) > s->now, "the core asks for a time that has passed");
 		return true;
 	}
 	e = take_event(s);
 	s->now = e.at > s->now ? e.at : s->now;
 	happen(s, &e);
-	settle(s);
+	sim_settle(s);
 	return true;
 }
 
 /* ---- one seed ---- */
+
+enum { CALM_STEPS_MAX = 20000 };
 
 static void start(struct sim *s)
 {
@@ -217,6 +226,16 @@ static void start(struct sim *s)
 	for (uint32_t i = 0; i < spec->n_workers; i++)
 		sim_later(s, sim_below(s, 5 * MS), EVENT_UP, i, 0);
 	trainers_make(s);
+}
+
+/* Faults stop: whoever is there goes on. A read that never comes has not stopped. */
+static void calm_down(struct sim *s)
+{
+	const bool may_wait = s->world.odds.read_never > 0;
+
+	trainers_calm(s);
+	for (unsigned i = 0; !may_wait && !judge_calm(s); i++)
+		SIM_CHECK(s, i < CALM_STEPS_MAX && step(s), "faults have stopped, and somebody gets no batch");
 }
 
 static void end(struct sim *s, uint64_t n_steps)
@@ -242,6 +261,7 @@ static struct sim *run(uint64_t seed, uint64_t n_steps, bool is_verbose)
 	start(s);
 	for (uint64_t i = 0; i < n_steps && step(s); i++)
 		;
+	calm_down(s);
 	end(s, n_steps);
 	return s;
 }
@@ -258,8 +278,11 @@ static void stop(struct sim *s)
 	free(s);
 }
 
+/* ---- many seeds ---- */
+
 struct sums {
 	uint64_t n_events, n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_units, n_shared, n_evicted, n_peers, n_riders;
+	uint64_t n_faults[FAULTS];
 	uint64_t worst_seed;
 	double worst_wait; /* of the time allowed, in healthy worlds */
 };
@@ -281,49 +304,145 @@ static void add(struct sums *to, const struct sim *s)
 	to->n_evicted += s->n_evicted;
 	to->n_peers += s->n_peers;
 	to->n_riders += s->n_riders;
+	for (unsigned i = 0; i < FAULTS; i++)
+		to->n_faults[i] += s->n_faults[i];
 	if (s->world.is_healthy && (double)s->worst_wait_ns / (double)s->world.wait_ns_max > to->worst_wait) {
 		to->worst_wait = (double)s->worst_wait_ns / (double)s->world.wait_ns_max;
 		to->worst_seed = s->seed;
 	}
 }
 
+static void merge(struct sums *to, const struct sums *from)
+{
+	uint64_t *a = &to->n_events;
+	const uint64_t *b = &from->n_events;
+
+	for (unsigned i = 0; i < offsetof(struct sums, worst_seed) / sizeof(*a); i++)
+		a[i] += b[i];
+	if (from->worst_wait > to->worst_wait) {
+		to->worst_wait = from->worst_wait;
+		to->worst_seed = from->worst_seed;
+	}
+}
+
+struct order_of_runs {
+	uint64_t first, last, n_steps;
+	unsigned n_jobs;
+	bool is_verbose, is_partial;
+};
+
+static void run_share(const struct order_of_runs *o, unsigned job, struct sums *ret)
+{
+	signal(SIGABRT, say_replay);
+	for (uint64_t seed = o->first + job; seed <= o->last; seed += o->n_jobs) {
+		const uint64_t n_live = memory_live();
+		struct sim *s = run(seed, o->n_steps, o->is_verbose);
+
+		add(ret, s);
+		stop(s);
+		if (memory_live() != n_live) {
+			fprintf(stderr, "seed %" PRIu64 ": %" PRIu64 " allocations are never freed\n%s", seed,
+				memory_live() - n_live, replay);
+			exit(1);
+		}
+	}
+}
+
+/* Each process takes its share of the seeds. false: one has found something. */
+static bool run_all(const struct order_of_runs *o, struct sums *ret)
+{
+	struct sums *sums = mmap(NULL, o->n_jobs * sizeof(*sums), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	bool is_well = true;
+	int status;
+
+	if (sums == MAP_FAILED)
+		abort();
+	for (unsigned i = 0; i + 1 < o->n_jobs; i++) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			abort();
+		if (pid == 0) {
+			run_share(o, i, &sums[i]);
+			_exit(0);
+		}
+	}
+	run_share(o, o->n_jobs - 1, &sums[o->n_jobs - 1]);
+	while (wait(&status) > 0)
+		is_well = is_well && status == 0;
+	for (unsigned i = 0; i < o->n_jobs; i++)
+		merge(ret, &sums[i]);
+	munmap(sums, o->n_jobs * sizeof(*sums));
+	return is_well;
+}
+
+/* Each fault with how often it was done; false: one never was, and what is said of the others proves less. */
+static bool print_faults(const struct sums *sums)
+{
+	static const struct {
+		const char *name, *what;
+	} faults[] = {
+#define FAULT(name, what) {#name, what},
+#include "faults.def"
+#undef FAULT
+	};
+	bool is_complete = true;
+
+	for (unsigned i = 0; i < FAULTS; i++) {
+		printf("%10" PRIu64 " %-24s %s\n", sums->n_faults[i], faults[i].name, faults[i].what);
+		if (sums->n_faults[i] == 0) {
+			fprintf(stderr, "never drawn: %s: %s\n", faults[i].name, faults[i].what);
+			is_complete = false;
+		}
+	}
+	return is_complete;
+}
+
 static int usage(void)
 {
-	fprintf(stderr, "sim [--seeds A..B] [--steps N] [--verbose]\n");
+	fprintf(stderr, "sim [--seeds A..B] [--steps N] [--jobs N] [--partial] [--verbose]\n"
+		"--partial: so few seeds that not every fault may come\n");
 	return 2;
+}
+
+static bool read_arguments(int argc, char **argv, struct order_of_runs *ret)
+{
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--verbose"))
+			ret->is_verbose = true;
+		else if (!strcmp(argv[i], "--partial"))
+			ret->is_partial = true;
+		else if (i + 1 == argc)
+			return false;
+		else if (!strcmp(argv[i], "--seeds") &&
+			 sscanf(argv[++i], "%" SCNu64 "..%" SCNu64, &ret->first, &ret->last) == 2)
+			continue;
+		else if (!strcmp(argv[i], "--steps") && sscanf(argv[++i], "%" SCNu64, &ret->n_steps) == 1)
+			continue;
+		else if (!strcmp(argv[i], "--jobs") && sscanf(argv[++i], "%u", &ret->n_jobs) == 1 && ret->n_jobs)
+			continue;
+		else
+			return false;
+	}
+	return true;
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t first = 1, last = 1000, n_steps = 2000;
-	bool is_verbose = false;
+	struct order_of_runs o = {.first = 1, .last = 1000, .n_steps = 2000, .n_jobs = 1};
 	struct sums sums = {0};
+	bool is_well, is_complete;
 
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--verbose"))
-			is_verbose = true;
-		else if (!strcmp(argv[i], "--seeds") && i + 1 < argc &&
-			 sscanf(argv[++i], "%" SCNu64 "..%" SCNu64, &first, &last) == 2)
-			continue;
-		else if (!strcmp(argv[i], "--steps") && i + 1 < argc &&
-			 sscanf(argv[++i], "%" SCNu64, &n_steps) == 1)
-			continue;
-		else
-			return usage();
-	}
-	signal(SIGABRT, say_replay);
-	for (uint64_t seed = first; seed <= last; seed++) {
-		struct sim *s = run(seed, n_steps, is_verbose);
-
-		add(&sums, s);
-		stop(s);
-	}
+	if (!read_arguments(argc, argv, &o))
+		return usage();
+	is_well = run_all(&o, &sums);
+	is_complete = print_faults(&sums) || o.is_partial;
 	printf("seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " events, %" PRIu64 " batches of %" PRIu64
 	       " rows, %" PRIu64 " bad samples, %" PRIu64 " failures, %" PRIu64 " attaches refused, %" PRIu64
 	       " trainers gone, %" PRIu64 " joined others, %" PRIu64 " evicted, %" PRIu64 " deaths told, %" PRIu64 " rows made along with others, %" PRIu64
 	       " units inflated; longest wait in a healthy world %.2f of what is allowed (seed %" PRIu64 ")\n",
-	       first, last, sums.n_events, sums.n_lent, sums.n_rows, sums.n_bads, sums.n_fails,
+	       o.first, o.last, sums.n_events, sums.n_lent, sums.n_rows, sums.n_bads, sums.n_fails,
 	       sums.n_refused, sums.n_gone, sums.n_shared, sums.n_evicted, sums.n_peers, sums.n_riders, sums.n_units,
 	       sums.worst_wait, sums.worst_seed);
-	return 0;
+	return is_well && is_complete ? 0 : 1;
 }

@@ -31,7 +31,7 @@ enum {
 	SIM_REPLICAS_MAX = 3,
 	SIM_STREAMS_MAX = 16,
 	SIM_READS_MAX = 4096,
-	SIM_FLYING_MAX = 512,
+	SIM_FLYING_MAX = 4096,
 	SIM_EVENTS_MAX = 8192,
 	SIM_MESSAGE_MAX = 65536,
 	SIM_MADE_MAX = 4096, /* a power of two */
@@ -41,6 +41,15 @@ enum {
 #define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
 #define SECOND UINT64_C(1000000000)
+
+/* ---- faults ---- */
+
+enum fault {
+#define FAULT(name, what) FAULT_##name,
+#include "faults.def"
+#undef FAULT
+	FAULTS
+};
 
 /* ---- the world: what the seed decided ---- */
 
@@ -61,9 +70,9 @@ struct world_feed {
 
 /* How often faults come, of 10,000. */
 struct odds {
-	unsigned read_error, read_late, read_changed, read_short;
+	unsigned read_error, read_late, read_never, read_changed, read_short;
 	unsigned die, hang, slow, lie, flaky;
-	unsigned seek, detach, kill, stall, goodbye;
+	unsigned seek, detach, kill, stall, goodbye, flood;
 };
 
 struct world {
@@ -73,6 +82,8 @@ struct world {
 	struct world_feed more[SIM_FEEDS_MAX];
 	struct odds odds;
 	bool is_healthy;      /* nothing but trainers ever fails */
+	bool may_set_bad;     /* how many bad samples are allowed changes on the way */
+	bool is_company;      /* groups that share a pass, each with batches of its own */
 	uint64_t wait_ns_max; /* for a batch in a healthy world: the time all rows there are take */
 	uint64_t read_ns_max, task_ns_max, think_ns_max;
 	unsigned check_every;
@@ -105,9 +116,10 @@ struct page {
 	uint32_t feed, shard, unit;  /* NOBODY: read as it is in the file */
 	uint64_t file_page, n_valid; /* which page of the file or of the unit, how many bytes of it */
 	uint32_t n_readers;	     /* tasks in a hand that read it */
+	uint64_t landed_ns;
 };
 
-enum read_fate { READ_FINE, READ_ERROR, READ_SHORT, READ_CHANGED };
+enum read_fate { READ_FINE, READ_ERROR, READ_SHORT, READ_EMPTY, READ_CHANGED };
 
 struct flight {
 	bool is_used;
@@ -144,8 +156,9 @@ struct sim_inflation {
 };
 
 struct sim_worker {
-	bool is_up, is_doomed, is_condemned; /* doomed: its death is on the way; condemned: by the core */
-	uint64_t incarnation, began_ns;
+	/* doomed: its death is on the way; condemned: by the core, overrun: because it took too long */
+	bool is_up, is_doomed, is_condemned, has_overrun;
+	uint64_t incarnation, began_ns, answered; /* answered: the last task it told the truth about */
 	unsigned n_tasks;
 	enum worker_fate fate;
 	uint32_t victim; /* DIES: of the head's samples */
@@ -173,6 +186,7 @@ struct oracle_slot {
 	bool has_batch;
 	struct point point;
 	uint64_t batch, stamp; /* rows of a batch; its course's disturbances when the first row began */
+	uint64_t landed_ns, taken_ns, done_ns; /* the last bytes for it, task with a row of it, row of it */
 	struct row rows[SIM_ROWS_MAX];
 };
 
@@ -229,8 +243,11 @@ struct oracle_stream {
 	struct pass pass; /* of the epoch being lent */
 	uint64_t epoch, step, bad;
 	bool must_end; /* the next word must be EPOCH_END */
+	bool was_there, has_moved; /* when the faults stopped; since then */
 	uint64_t tag;  /* of its hang-up and exit events */
 	uint64_t attached_ns, hungry_ns, n_hungry_events, moved_ns;
+	uint64_t lent_ns; /* when it was lent its last batch */
+	uint64_t made_ns; /* when a worker last had a row of its next batch in hand */
 	uint64_t n_due, n_bad, n_padded;
 	uint64_t n_unsure; /* rows more that may have been bad, of the last batch of an epoch */
 	struct peer peers[SIM_STREAMS_MAX]; /* died, and it has not been told */
@@ -258,10 +275,12 @@ struct trainer {
 	unsigned n_inbox, n_hands;
 	uint64_t epoch, position, bad; /* its token */
 	bool has_token;
+	uint64_t released; /* the last lease that it gave back */
 	uint32_t batch; /* rows it has asked for; 0: as configured */
 };
 
 struct sim {
+	uint64_t busy_ns; /* when anything last was on its way to a batch */
 	uint64_t seed, random, now, told_ns, n_events, tag; /* told: when the core last was told of anything */
 	struct world world;
 	struct core *core;
@@ -282,7 +301,9 @@ struct sim {
 	struct trainer trainers[SIM_TRAINERS_MAX];
 	unsigned n_groups, n_trainers;
 	uint32_t coming; /* group of the trainer that comes now, or NOBODY */
+	bool is_calm; /* faults have stopped */
 	bool is_ending, is_verbose;
+	uint64_t n_faults[FAULTS];
 	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, n_riders, worst_wait_ns, worst_wait_events;
 };
 
@@ -291,16 +312,24 @@ _Noreturn void sim_fail(const struct sim *s, const char *what, const char *forma
 	__attribute__((format(printf, 3, 4)));
 /* The time now, about to be told to the core. */
 uint64_t sim_tells(struct sim *s);
+/* Takes the core's actions, and looks at what they have come to. */
+void sim_settle(struct sim *s);
 uint64_t sim_random(struct sim *s);
 uint64_t sim_below(struct sim *s, uint64_t n);		     /* [0, n) */
 uint64_t sim_between(struct sim *s, uint64_t a, uint64_t b); /* [a, b] */
 bool sim_odds(struct sim *s, unsigned of_10000);
+/* It happens now, and is counted. */
+void sim_fault(struct sim *s, enum fault fault);
 void sim_later(struct sim *s, uint64_t in_ns, enum event_kind kind, uint32_t who, uint64_t tag);
 #define SIM_CHECK(s, what, ...)                                                                    \
 	do {                                                                                       \
 		if (!(what))                                                                       \
 			sim_fail(s, __FILE__ ": " #what, __VA_ARGS__);                             \
 	} while (0)
+
+/* memory.c */
+/* Allocations not freed yet. */
+uint64_t memory_live(void);
 
 /* world.c */
 void world_make(struct sim *s);
@@ -432,6 +461,8 @@ void judge_action(struct sim *s, const struct core_action *a);
 
 /* audit.c */
 void judge_state(struct sim *s);
+/* Has everyone who was there when the faults stopped got a batch since, or the one that it waits for? */
+bool judge_calm(const struct sim *s);
 void judge_end(struct sim *s);
 
 /* entry.c */
@@ -454,6 +485,8 @@ void trainer_hangup(struct sim *s, uint32_t stream, uint64_t tag);
 void trainer_exit(struct sim *s, uint32_t stream, uint64_t tag);
 /* A trainer that said goodbye tells which batches never reached it. */
 void trainer_unseen(struct sim *s, uint32_t stream, uint64_t tag);
+/* From now on they take and release what they get, also who has stalled. */
+void trainers_calm(struct sim *s);
 /* All die soon, and nobody comes any more. */
 void trainers_end(struct sim *s);
 

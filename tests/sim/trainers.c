@@ -26,6 +26,8 @@ static void make_group(struct sim *s, uint32_t group)
 	g->feed = like ? like->feed : (uint32_t)sim_below(s, s->world.spec.n_feeds);
 	if (like && world_base(s, other) == world_base(s, like->feed) && sim_odds(s, 7000))
 		g->feed = other;
+	if (s->world.is_company)
+		g->feed = group % s->world.spec.n_feeds;
 	g->world = (uint32_t)sim_between(s, 1, 3);
 	if (like && like->feed == g->feed && (s->world.is_together[g->feed] || sim_odds(s, 7000)))
 		g->world = like->world;
@@ -35,7 +37,7 @@ static void make_group(struct sim *s, uint32_t group)
 	g->base_epoch = sim_below(s, 4);
 	if (sim_odds(s, 5000))
 		g->base_start = sim_below(s, s->world.feeds[g->feed].n_positions);
-	if (like && sim_odds(s, 7000)) {
+	if (like && (s->world.is_company || sim_odds(s, 7000))) {
 		g->base_epoch = like->base_epoch;
 		g->base_start = like->base_start;
 	}
@@ -58,7 +60,7 @@ static void make_trainers(struct sim *s, uint32_t group)
 
 void trainers_make(struct sim *s)
 {
-	s->n_groups = (unsigned)sim_between(s, 1, SIM_GROUPS_MAX);
+	s->n_groups = (unsigned)sim_between(s, s->world.is_company ? 2 : 1, SIM_GROUPS_MAX);
 	for (uint32_t i = 0; i < s->n_groups; i++) {
 		make_group(s, i);
 		make_trainers(s, i);
@@ -113,11 +115,52 @@ static void choose_start(struct sim *s, const struct trainer *t, struct core_att
 	a->start = sim_odds(s, 2000) ? CORE_START_NEXT_EPOCH : CORE_START_NOW;
 	if (!a->has_place)
 		return;
+	if (t->has_token && sim_odds(s, 3000)) {
+		a->start = CORE_START_BACK;
+		sim_fault(s, FAULT_trainer_back);
+	}
+	if (t->has_token)
+		sim_fault(s, FAULT_trainer_rejoins);
 	a->epoch = t->epoch;
 	a->position = t->position;
 	a->bad = t->bad;
 	if (!t->has_token)
 		choose_place(s, g, &a->epoch, &a->position);
+}
+
+/* Who cannot be right: of an older restart, as a rank that is taken, or that its world does not have. */
+static void intrude(struct sim *s, uint32_t trainer)
+{
+	const struct trainer *t = &s->trainers[trainer], *taken = &s->trainers[sim_below(s, s->n_trainers)];
+	const struct sim_group *g = &s->groups[t->group];
+	struct core_attach a = {.feed = g->feed, .group = g->name, .rank = t->rank, .world = g->world,
+				.local_world = g->local_world, .replica = t->replica, .batch = t->batch,
+				.generation = g->generation};
+	const bool is_there = taken->stream != NOBODY && oracle_is_member(s, &s->streams[taken->stream], t->group) &&
+			      s->streams[taken->stream].generation == g->generation;
+	enum fault how = FAULT_trainer_impossible;
+	struct reason why = {""};
+	uint32_t stream;
+
+	if (is_there && g->generation && sim_odds(s, 5000)) {
+		a.generation--;
+		how = FAULT_trainer_outdated;
+	} else if (is_there && sim_odds(s, 8000)) {
+		a.rank = taken->rank;
+		a.replica = sim_odds(s, 8000) ? taken->replica : 0;
+		how = FAULT_trainer_impostor;
+	} else {
+		const uint32_t wrong[][3] = {{g->world, g->world, 1}, {0, 0, 1}, {0, g->world, 0}, {0, g->world, g->world + 1}};
+		const uint32_t *which = wrong[sim_below(s, 4)];
+
+		a.rank = which[0];
+		a.world = which[1];
+		a.local_world = which[2];
+	}
+	sim_fault(s, how);
+	SIM_CHECK(s, core_on_attach(s->core, sim_tells(s), &a, &stream, &why) == CORE_E_REFUSED && why.text[0],
+		  "rank %u of %u is let in", a.rank, a.world);
+	sim_settle(s);
 }
 
 static void attach(struct sim *s, uint32_t trainer)
@@ -132,8 +175,10 @@ static void attach(struct sim *s, uint32_t trainer)
 	uint32_t stream = NOBODY;
 	int r;
 
-	if (sim_odds(s, 300) && g->name[0])
+	if (sim_odds(s, 300) && g->name[0]) {
 		g->generation++; /* the launcher starts them all again */
+		sim_fault(s, FAULT_trainer_restarts);
+	}
 	s->coming = t->group;
 	a.generation = g->generation;
 	choose_start(s, t, &a);
@@ -170,8 +215,10 @@ static void forget(struct sim *s, uint32_t trainer)
 	t->n_inbox = t->n_hands = 0;
 	t->incarnation++;
 	t->has_token = sim_odds(s, 8000);
-	if (!t->has_token)
+	if (!t->has_token) {
 		t->bad = 0;
+		sim_fault(s, FAULT_trainer_forgets);
+	}
 	if (!s->is_ending)
 		tick_again(s, trainer, sim_below(s, 100 * MS));
 }
@@ -182,12 +229,19 @@ static void die(struct sim *s, uint32_t trainer)
 	uint32_t stream = s->trainers[trainer].stream;
 	uint64_t tag = s->streams[stream].tag, hangup = sim_below(s, 2 * MS), exit = sim_below(s, 2 * MS);
 
-	if (sim_odds(s, 3000))
+	enum fault how = FAULT_trainer_dies;
+
+	if (sim_odds(s, 3000)) {
 		hangup = exit;
-	else if (sim_odds(s, 4000))
+		how = FAULT_trainer_dies_at_once;
+	} else if (sim_odds(s, 4000)) {
 		hangup += sim_below(s, 2 * SECOND);
-	else if (sim_odds(s, 1000))
+		how = FAULT_trainer_dies_with_child;
+	} else if (sim_odds(s, 1000)) {
 		exit += sim_below(s, 1 * SECOND);
+		how = FAULT_trainer_hangs_up;
+	}
+	sim_fault(s, how);
 	sim_later(s, hangup, EVENT_HANGUP, stream, tag);
 	sim_later(s, exit, EVENT_EXIT, stream, tag);
 	forget(s, trainer);
@@ -244,6 +298,7 @@ static void goodbye(struct sim *s, uint32_t trainer)
 {
 	struct trainer *t = &s->trainers[trainer];
 
+	sim_fault(s, FAULT_trainer_goodbye);
 	t->is_leaving = true;
 	course_leave(s, t->stream);
 	s->streams[t->stream].is_detached = true;
@@ -264,9 +319,25 @@ void trainer_unseen(struct sim *s, uint32_t stream, uint64_t tag)
 	n_seen = t->n_inbox ? (unsigned)sim_below(s, t->n_inbox + 1) : 0;
 	last = n_seen ? t->inbox[n_seen - 1].lease : t->n_inbox ? t->inbox[0].lease - 1 : UINT64_MAX;
 
+	if (t->n_inbox > n_seen)
+		sim_fault(s, FAULT_trainer_unseen);
 	while (t->n_inbox > n_seen)
 		oracle_released(s, stream, t->inbox[--t->n_inbox].lease);
 	core_on_unseen(s->core, sim_tells(s), stream, last);
+}
+
+void trainers_calm(struct sim *s)
+{
+	s->is_calm = true;
+	s->world.odds = (struct odds){0};
+	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
+		s->streams[i].was_there = oracle_is_live(&s->streams[i]);
+		s->streams[i].has_moved = false;
+	}
+	for (uint32_t i = 0; i < s->n_trainers; i++) {
+		s->trainers[i].incarnation++;
+		tick_again(s, i, sim_below(s, s->world.think_ns_max) + 1);
+	}
 }
 
 void trainers_end(struct sim *s)
@@ -307,6 +378,7 @@ static void release(struct sim *s, struct trainer *t, unsigned which)
 	struct held h = t->hands[which];
 
 	t->hands[which] = t->hands[--t->n_hands];
+	t->released = h.lease;
 	oracle_released(s, t->stream, h.lease);
 	SIM_CHECK(s, core_on_release(s->core, sim_tells(s), t->stream, h.lease), "the lease is unknown");
 }
@@ -326,6 +398,7 @@ static void seek(struct sim *s, struct trainer *t)
 		choose_place(s, g, &to.epoch, &to.position);
 		to.bad = 0;
 	}
+	sim_fault(s, FAULT_trainer_seeks);
 	is_accepted = core_on_seek(s->core, sim_tells(s), t->stream, &to, &why) == 0;
 	judge_seek(s, t->stream, &to, is_accepted, &why);
 	if (!is_accepted)
@@ -339,12 +412,83 @@ static void seek(struct sim *s, struct trainer *t)
 	course_sought(s, t->stream, &to);
 }
 
-static bool misuse(struct sim *s, struct trainer *t)
-{
-	uint64_t lease = sim_odds(s, 5000) ? sim_random(s) : 0;
+/* ---- floods ---- */
 
-	SIM_CHECK(s, !core_on_release(s->core, sim_tells(s), t->stream, lease), "a lease that never was");
-	return true;
+/* Leases that it does not have: none, any, one that it gave back, one of another trainer. */
+static void flood_releases(struct sim *s, const struct trainer *t)
+{
+	const struct oracle_stream *other = &s->streams[sim_below(s, s->world.spec.n_streams)];
+
+	sim_fault(s, FAULT_flood_releases);
+	for (unsigned n = (unsigned)sim_between(s, 1, 20); n > 0; n--) {
+		uint64_t lease = sim_odds(s, 2000) ? 0 : sim_odds(s, 5000) ? t->released : sim_random(s);
+
+		if (other != &s->streams[t->stream] && other->is_used && other->n_leased && sim_odds(s, 3000))
+			lease = other->leases[sim_below(s, other->n_leased)].lease;
+		SIM_CHECK(s, !core_on_release(s->core, sim_tells(s), t->stream, lease), "a lease that is not its own");
+		sim_settle(s);
+	}
+}
+
+static void flood_seeks(struct sim *s, struct trainer *t)
+{
+	sim_fault(s, FAULT_flood_seeks);
+	for (unsigned n = (unsigned)sim_between(s, 2, 10); n > 0 && oracle_is_live(&s->streams[t->stream]); n--) {
+		seek(s, t);
+		sim_settle(s);
+	}
+}
+
+/* It comes and goes, with a goodbye or without, as fast as it can. */
+static void flood_attaches(struct sim *s, uint32_t trainer)
+{
+	struct trainer *t = &s->trainers[trainer];
+
+	sim_fault(s, FAULT_flood_attaches);
+	for (unsigned n = (unsigned)sim_between(s, 2, 6); n > 0; n--) {
+		uint32_t stream = t->stream;
+		uint64_t tag;
+
+		if (stream == NOBODY) {
+			attach(s, trainer);
+			sim_settle(s);
+			continue;
+		}
+		tag = s->streams[stream].tag;
+		if (oracle_is_live(&s->streams[stream]) && sim_odds(s, 5000)) {
+			goodbye(s, trainer);
+			sim_settle(s);
+		}
+		trainer_hangup(s, stream, tag);
+		sim_settle(s);
+		trainer_exit(s, stream, tag);
+		sim_settle(s);
+	}
+}
+
+/* It was told that it gets nothing more. */
+static void flood_failed(struct sim *s, const struct trainer *t)
+{
+	const struct core_seek to = {.serial = s->streams[t->stream].serial + 1, .epoch = t->epoch};
+	struct reason why = {""};
+
+	sim_fault(s, FAULT_failed_seeks);
+	SIM_CHECK(s, core_on_seek(s->core, sim_tells(s), t->stream, &to, &why) == 0, "refused: %s", why.text);
+	sim_settle(s);
+}
+
+static void flood(struct sim *s, uint32_t trainer)
+{
+	switch (sim_below(s, 3)) {
+	case 0:
+		flood_releases(s, &s->trainers[trainer]);
+		break;
+	case 1:
+		flood_seeks(s, &s->trainers[trainer]);
+		break;
+	default:
+		flood_attaches(s, trainer);
+	}
 }
 
 static void act(struct sim *s, uint32_t trainer)
@@ -356,6 +500,8 @@ static void act(struct sim *s, uint32_t trainer)
 		goodbye(s, trainer);
 		return;
 	}
+	if (s->streams[t->stream].has_failed && sim_odds(s, 1000))
+		flood_failed(s, t);
 	if (t->is_leaving || s->streams[t->stream].has_failed) {
 		while (t->n_inbox)
 			t->hands[t->n_hands++] = t->inbox[--t->n_inbox];
@@ -373,8 +519,8 @@ static void act(struct sim *s, uint32_t trainer)
 		goodbye(s, trainer);
 	else if (sim_odds(s, o->kill))
 		die(s, trainer);
-	else if (sim_odds(s, 20))
-		misuse(s, t);
+	else if (sim_odds(s, 20 + o->flood))
+		flood(s, trainer);
 	else if (t->n_hands && sim_odds(s, 8000))
 		release(s, t, sim_odds(s, 7000) ? 0 : (unsigned)sim_below(s, t->n_hands));
 }
@@ -387,12 +533,17 @@ void trainer_tick(struct sim *s, uint32_t trainer, uint64_t tag)
 	if (t->incarnation != tag || s->is_ending)
 		return;
 	if (t->stream == NOBODY) {
+		if (sim_odds(s, 500))
+			intrude(s, trainer);
 		attach(s, trainer);
 		return;
 	}
-	if (sim_odds(s, s->world.odds.stall))
-		pause = sim_odds(s, 3000) ? 1000000 * SECOND : sim_below(s, 5 * SECOND);
-	else if (t->n_inbox + t->n_hands == 0)
+	if (sim_odds(s, s->world.odds.stall)) {
+		bool is_for_good = sim_odds(s, 3000);
+
+		sim_fault(s, is_for_good ? FAULT_trainer_stalls_for_good : FAULT_trainer_stalls);
+		pause = is_for_good ? 1000000 * SECOND : sim_below(s, 5 * SECOND);
+	} else if (t->n_inbox + t->n_hands == 0)
 		pause *= 8; /* nothing to do until a batch comes */
 	act(s, trainer);
 	if (t->incarnation == tag)

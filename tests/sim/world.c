@@ -198,12 +198,12 @@ static void make_sharing(struct sim *s, uint32_t feed)
 {
 	struct core_feed *f = &s->world.feeds[feed];
 
-	if (sim_odds(s, 3500))
+	if (!s->world.is_company && sim_odds(s, 3500))
 		return;
 	f->window = sim_odds(s, 4000) ? 1 : (uint32_t)sim_between(s, 2, 6);
 	if (sim_odds(s, 3000))
 		f->evict_ns = sim_between(s, 1 * MS, sim_odds(s, 5000) ? 20 * MS : 2 * SECOND);
-	s->world.is_together[feed] = sim_odds(s, 4000);
+	s->world.is_together[feed] = s->world.is_company || sim_odds(s, 4000);
 }
 
 static void make_batches(struct sim *s, struct core_feed *f)
@@ -220,7 +220,7 @@ static void make_batches(struct sim *s, struct core_feed *f)
 
 static void make_slots(struct sim *s, struct core_feed *f)
 {
-	f->n_slots = (uint32_t)sim_between(s, 2, SIM_SLOTS_MAX);
+	f->n_slots = sim_odds(s, 500) ? 2 : (uint32_t)sim_between(s, 2, SIM_SLOTS_MAX);
 	f->slots_per_rank = (uint32_t)sim_between(s, 2, 6);
 }
 
@@ -278,7 +278,7 @@ static void make_view(struct sim *s, uint32_t feed, uint32_t base)
 	if (sim_odds(s, 6000))
 		make_batches(s, f);
 	make_slots(s, f);
-	if (sim_odds(s, 7000)) /* room for many that share the pass */
+	if (s->world.is_company || sim_odds(s, 7000)) /* room for many that share the pass */
 		f->n_slots = s->world.feeds[base].n_slots = SIM_SLOTS_MAX;
 }
 
@@ -290,20 +290,23 @@ static void make_odds(struct sim *s)
 	if (!s->world.is_healthy) {
 		o->read_error = sim_odds(s, 5000) ? (unsigned)sim_below(s, 1500) : 0;
 		o->read_late = sim_odds(s, 4000) ? (unsigned)sim_below(s, 800) : 0;
+		o->read_never = sim_odds(s, 1000) ? 10 : 0;
 		o->read_changed = sim_odds(s, 500) ? 20 : 0;
-		o->read_short = sim_odds(s, 500) ? 20 : 0;
+		o->read_short = sim_odds(s, 800) ? 20 : 0;
 		o->die = sim_odds(s, 5000) ? (unsigned)sim_below(s, 500) : 0;
 		o->hang = sim_odds(s, 3000) ? (unsigned)sim_below(s, 200) : 0;
 		o->slow = sim_odds(s, 3000) ? (unsigned)sim_below(s, 500) : 0;
 		o->lie = sim_odds(s, 3000) ? (unsigned)sim_below(s, 300) : 0;
 		o->flaky = sim_odds(s, 3000) ? (unsigned)sim_below(s, 1500) : 0;
 	}
-	if (sim_odds(s, 8000)) {
+	s->world.may_set_bad = sim_odds(s, 2000);
+	if (sim_odds(s, s->world.is_company ? 4000 : 8000)) {
 		o->seek = (unsigned)sim_below(s, 100);
 		o->detach = (unsigned)sim_below(s, 60);
 		o->kill = (unsigned)sim_below(s, 60);
 		o->stall = (unsigned)sim_below(s, 100);
 		o->goodbye = (unsigned)sim_below(s, 60);
+		o->flood = sim_odds(s, 3000) ? (unsigned)sim_below(s, 100) : 0;
 	}
 }
 
@@ -329,14 +332,45 @@ static uint64_t longest_wait(const struct world *w)
 	       100 * MS;
 }
 
+/* Where the plan has as little as it may. */
+static void count_edges(struct sim *s)
+{
+	const struct core_spec *spec = &s->world.spec;
+	const struct {
+		bool is_least;
+		enum fault fault;
+	} edges[] = {
+		{spec->staging_bytes == core_staging_least(s->world.feeds, spec->n_feeds), FAULT_plan_staging},
+		{spec->n_requests == CORE_REQUESTS_LEAST, FAULT_plan_requests},
+		{spec->n_ahead == 0, FAULT_plan_no_ahead},
+		{spec->n_workers == 1, FAULT_plan_one_worker},
+		{spec->reads_in_flight == 1, FAULT_plan_one_read},
+		{spec->n_streams == 2, FAULT_plan_sessions},
+	};
+
+	for (unsigned i = 0; i < sizeof(edges) / sizeof(edges[0]); i++)
+		if (edges[i].is_least)
+			sim_fault(s, edges[i].fault);
+	for (uint32_t i = 0; i < spec->n_feeds; i++) {
+		const struct core_feed *f = &s->world.feeds[i];
+
+		if (f->n_slots == 2)
+			sim_fault(s, FAULT_plan_slots);
+		if (f->inflated_bytes && f->inflated_bytes == core_inflated_least(f->samples))
+			sim_fault(s, FAULT_plan_inflated);
+	}
+}
+
 void world_make(struct sim *s)
 {
 	struct world *w = &s->world;
 	struct core_spec *spec = &w->spec;
 	uint32_t n_views;
 
-	spec->n_feeds = (unsigned)sim_between(s, 1, SIM_FEEDS_MAX);
+	w->is_company = sim_odds(s, 3000);
+	spec->n_feeds = (unsigned)sim_between(s, w->is_company ? 2 : 1, SIM_FEEDS_MAX);
 	n_views = spec->n_feeds > 1 && sim_odds(s, 5000) ? (uint32_t)sim_between(s, 1, spec->n_feeds - 1) : 0;
+	n_views = w->is_company ? spec->n_feeds - 1 : n_views;
 	for (uint32_t i = 0; i < spec->n_feeds; i++) {
 		if (i == spec->n_feeds - n_views && w->feeds[0].window && sim_odds(s, 5000))
 			w->is_together[0] = true;
@@ -355,6 +389,15 @@ void world_make(struct sim *s)
 		spec->staging_bytes += CORE_PAGE * sim_below(s, sim_odds(s, 5000) ? 64 : 2048);
 	spec->read_max = (uint32_t)(CORE_PAGE << sim_below(s, 9));
 	spec->reads_in_flight = (unsigned)sim_between(s, 1, sim_odds(s, 5000) ? 3 : 64);
+	spec->n_requests = (unsigned)(sim_odds(s, 2000) ? CORE_REQUESTS_LEAST
+					: sim_odds(s, 5000) ? sim_between(s, CORE_REQUESTS_LEAST, 2 * CORE_REQUESTS_LEAST)
+							: sim_between(s, 512, CORE_REQUESTS_MAX));
+	if (sim_odds(s, 300)) { /* more reads at once than there is room for actions */
+		spec->reads_in_flight = (unsigned)sim_between(s, 1000, 2000);
+		spec->n_ahead = spec->n_requests = CORE_REQUESTS_MAX;
+		spec->staging_bytes += CORE_PAGE * 16384;
+		spec->read_max = CORE_PAGE;
+	}
 	spec->read_timeout_ns = 200 * MS;
 	spec->task_timeout_ns = 100 * MS;
 	w->read_ns_max = sim_odds(s, 5000) ? 500 * US : 20 * MS;
@@ -364,6 +407,7 @@ void world_make(struct sim *s)
 	for (uint32_t i = 0; i < spec->n_feeds; i++)
 		w->is_healthy = w->is_healthy && w->more[i].poison == 0;
 	w->check_every = sim_odds(s, 7000) ? 1 : 7;
+	count_edges(s);
 }
 
 void world_free(struct sim *s)
