@@ -4,7 +4,9 @@
  * Messages to stderr: "ringfeed: warn: reads: …". Only worker, serve and main log; the rooms below return.
  * Each event is logged once, with topic (one of topics.def), object and the number that matters.
  *
- * Threads: any; one write(2) per line.
+ * A line for which stderr has no room is lost and counted: no reader of the log can stop who writes it.
+ *
+ * Threads: any; one write per line.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
