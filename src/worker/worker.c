@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -289,11 +290,28 @@ static void say(struct worker *w)
 			_exit(0); /* the core is gone */
 }
 
+/* Private memory that the limit counts and that was there before this process: the daemon's index above all. -1: /proc
+ * is not there. */
+static int64_t inherited_bytes(void)
+{
+	char text[256] = "";
+	unsigned long pages;
+	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0 || sscanf(text, "%*u %*u %*u %*u %*u %lu", &pages) != 1)
+		return -1;
+	return (int64_t)pages * sysconf(_SC_PAGESIZE);
+}
+
 /* Nothing of a hostile file may eat the machine: no core dumps, a bounded heap. Each feed's decoders
  * reserve an arena of decode_memory; libjpeg's own may come to as much once more. */
 static void limit_memory(const struct worker_setup *setup)
 {
 	const struct rlimit none = {0, 0};
+	const int64_t inherited = inherited_bytes();
 	uint64_t most = setup->scratch_bytes, arenas = 0;
 	struct rlimit data;
 
@@ -303,9 +321,9 @@ static void limit_memory(const struct worker_setup *setup)
 		arenas += setup->feeds[i].base == i ? n : 0;
 		most = n > most ? n : most;
 	}
-	data.rlim_cur = data.rlim_max = arenas + most + setup->scratch_bytes * setup->n_feeds + (256 << 20);
+	data.rlim_cur = data.rlim_max = (uint64_t)inherited + arenas + most + setup->scratch_bytes * setup->n_feeds + (256 << 20);
 	setrlimit(RLIMIT_CORE, &none);
-	if (!HAS_SHADOW) /* the sanitizer's own memory counts, terabytes of it */
+	if (inherited >= 0 && !HAS_SHADOW) /* the sanitizer's own memory counts, terabytes of it */
 		setrlimit(RLIMIT_DATA, &data);
 }
 

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@
 #include <cmocka.h>
 
 enum { TRAIN, SMALL, N_FEEDS, LABEL = 0, TEXT, N_FIELDS, N_ROWS = 4, N_SLOTS = 3, MEMBER = 1024, TEXT_MAX = 8 };
+
+#define LARGE ((size_t)1 << 30)
 
 struct scene {
 	struct pipeline pipelines[N_FEEDS];
@@ -77,6 +80,18 @@ static int set_up(void **state)
 	s->channel = ends[0];
 	*state = s;
 	return 0;
+}
+
+/* The index of the daemon is memory that its workers inherit and do not use. */
+static int set_up_large(void **state)
+{
+	void *index = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int r;
+
+	assert_ptr_not_equal(index, MAP_FAILED);
+	r = set_up(state);
+	munmap(index, LARGE);
+	return r;
 }
 
 static int tear_down(void **state)
@@ -191,7 +206,8 @@ static void many_rows(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(many_rows, set_up, tear_down)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(many_rows, set_up, tear_down),
+					  cmocka_unit_test_setup_teardown(many_rows, set_up_large, tear_down)};
 
 	return cmocka_run_group_tests_name("worker", tests, NULL, NULL);
 }
