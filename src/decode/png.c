@@ -3,7 +3,8 @@
 /*
  * PNG through libpng, and the everyday ones past it (png-plain.h). Every checksum of every chunk in the
  * bytes is checked before anything is decoded, over the chunks as they lie there, so libpng need not do it
- * again. Ancillary chunks are not interpreted, but for eXIf's orientation. By libpng, rows above the region
+ * again. What the stream holds behind the last row is not inflated but for its beginning: it costs nothing that a
+ * hostile file could multiply. Ancillary chunks are not interpreted, but for eXIf's orientation. By libpng, rows above the region
  * are inflated and dropped, rows below are never reached; an interlaced image is decoded whole into the arena.
  */
 #include "decode/codec.h"
@@ -18,7 +19,11 @@
 #include <libdeflate.h>
 #include <png.h>
 
-enum { N_SIGNATURE = 8, N_CHUNK = 12, CHUNK_MAX = 0x7fffffff };
+enum {
+	N_SIGNATURE = 8, N_CHUNK = 12, CHUNK_MAX = 0x7fffffff,
+	BEHIND_MAX = 64 << 10, /* bytes behind the last row that are looked at */
+	JUMP_FAILED = 1, JUMP_ALL_ROWS = 2, /* what longjmp brings */
+};
 
 struct png {
 	png_structp png; /* lives in the arena */
@@ -29,7 +34,9 @@ struct png {
 	struct image_trouble *trouble;
 	jmp_buf out;
 	uint32_t width, height;
-	bool is_interlaced;
+	uint8_t *line, *pixels; /* a row; all rows of an interlaced one */
+	size_t n_behind;	/* bytes that libpng took behind the last row */
+	bool is_interlaced, has_begun; /* to read rows */
 	struct png_plain plain;
 	struct libdeflate_decompressor *inflater; /* the codec's, whatever the image */
 };
@@ -44,7 +51,7 @@ static void on_error(png_structp png, png_const_charp text)
 	struct png *p = png_get_error_ptr(png);
 
 	codec_say(p->trouble, "libpng: %s", text);
-	longjmp(p->out, 1);
+	longjmp(p->out, JUMP_FAILED);
 }
 
 static void on_warning(png_structp png, png_const_charp text)
@@ -60,10 +67,19 @@ static void on_free(png_structp png, png_voidp at)
 {
 }
 
+/* All rows are decoded, and libpng looks for the end of the stream: it inflates and drops what is left of it. */
+static bool is_behind(const struct png *p)
+{
+	return p->is_interlaced ? png_get_current_pass_number(p->png) >= PNG_INTERLACE_ADAM7_PASSES
+				: png_get_current_row_number(p->png) >= p->height;
+}
+
 static void on_read(png_structp png, png_bytep to, size_t n)
 {
 	struct png *p = png_get_io_ptr(png);
 
+	if (p->has_begun && is_behind(p) && (p->n_behind += n) > BEHIND_MAX)
+		longjmp(p->out, JUMP_ALL_ROWS);
 	if (n > p->n_bytes - p->n_read)
 		png_error(png, "the bytes end too early");
 	memcpy(to, p->bytes + p->n_read, n);
@@ -214,40 +230,51 @@ static enum cause png_open(void *codec, struct arena *arena, const struct image_
 	return codec_check_size(ret->width, ret->height, source->limits, trouble);
 }
 
-static void read_interlaced(struct png *p, const struct image_region *region, image_row_fn *row, void *user)
+static void read_interlaced(struct png *p)
 {
 	const size_t stride = 3 * (size_t)p->width;
-	uint8_t *pixels = arena_array(p->arena, p->height, stride);
 
-	if (!pixels)
-		longjmp(p->out, 1);
-	memset(pixels, 0, p->height * stride);
+	p->pixels = arena_array(p->arena, p->height, stride);
+	if (!p->pixels)
+		longjmp(p->out, JUMP_FAILED);
+	memset(p->pixels, 0, p->height * stride);
 	for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; pass++)
 		for (uint32_t y = 0; y < p->height; y++)
-			png_read_row(p->png, pixels + y * stride, NULL);
-	for (uint32_t y = region->y0; y < region->y1; y++)
-		row(user, pixels + y * stride + 3 * (size_t)region->x0);
+			png_read_row(p->png, p->pixels + y * stride, NULL);
+}
+
+static void read_plain(struct png *p, const struct image_region *region, image_row_fn *row, void *user)
+{
+	p->line = arena_array(p->arena, p->width, 3);
+	if (!p->line)
+		longjmp(p->out, JUMP_FAILED);
+	for (uint32_t y = 0; y < region->y1; y++) {
+		png_read_row(p->png, p->line, NULL);
+		if (y >= region->y0)
+			row(user, p->line + 3 * (size_t)region->x0);
+	}
 }
 
 static enum cause read_rows(struct png *p, const struct image_region *region, image_row_fn *row, void *user)
 {
-	uint8_t *line;
-
-	if (setjmp(p->out))
+	switch (setjmp(p->out)) {
+	case 0:
+		set_transforms(p);
+		p->has_begun = true;
+		if (p->is_interlaced)
+			read_interlaced(p);
+		else
+			read_plain(p, region, row, user);
+		break;
+	case JUMP_ALL_ROWS:
+		if (!p->is_interlaced) /* the last row was decoded, but not handed out */
+			row(user, p->line + 3 * (size_t)region->x0);
+		break;
+	default:
 		return failed(p);
-	set_transforms(p);
-	if (p->is_interlaced) {
-		read_interlaced(p, region, row, user);
-		return CAUSE_none;
 	}
-	line = arena_array(p->arena, p->width, 3);
-	if (!line)
-		return failed(p);
-	for (uint32_t y = 0; y < region->y1; y++) {
-		png_read_row(p->png, line, NULL);
-		if (y >= region->y0)
-			row(user, line + 3 * (size_t)region->x0);
-	}
+	for (uint32_t y = region->y0; p->is_interlaced && y < region->y1; y++)
+		row(user, p->pixels + 3 * ((size_t)p->width * y + region->x0));
 	return CAUSE_none;
 }
 
