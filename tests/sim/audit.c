@@ -1,6 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
-/* The oracle's verdicts on the state between two events: nothing lost, nobody starved, every wait accounted for. */
+/*
+ * The oracle's verdicts on the state between two events. The invariants by name, and where each is judged:
+ *
+ * slots conserved: judge_feed, judge_end; the core's own tables: core_check.
+ * every sample once, or in the ledger: judge_rows and judge_token (judge.c), judge_bad (blemishes.c), judge_sums,
+ * team_made (teams.c).
+ * a slot that somebody may read is not written: begin_batch and take_row (oracle.c), make (courses.c), judge_lend.
+ * charges within quota: take_lease (judge.c), disk_read, crew_take.
+ * progress: judge_hungry, judge_calm; nothing under way at the end: judge_end.
+ * a token resumes to the same future: oracle_start takes what the trainer kept, and judge_token and judge_rows go by it.
+ * no wait unaccounted for: judge_waits, judge_times (judge.c).
+ */
 #include "sim.h"
 
 /* ---- streams ---- */
@@ -170,10 +181,13 @@ static void judge_course(struct sim *s, const struct course *c)
 {
 	const struct core_feed *feed = &s->world.feeds[c->feed];
 
-	for (const struct blemish *b = c->blemishes.all; b < c->blemishes.all + c->blemishes.n; b++)
+	for (unsigned i = 0; i < c->blemishes.n; i++) {
+		const struct blemish *b = &c->blemishes.all[i];
+
 		SIM_CHECK(s, feed->policy != CORE_BAD_FAIL &&
 			  (b->stamp < c->n_disturbances || b->counts < 2U << ORDER_ATTEMPTS ||
 			   b->counts & ((2U << ORDER_ATTEMPTS) - 1)), "it should have failed");
+	}
 }
 
 static void judge_feed(struct sim *s, uint32_t feed)
@@ -201,8 +215,9 @@ void judge_state(struct sim *s)
 {
 	bool is_quiet = s->n_flying == 0 && crew_is_idle(s);
 
-	if (!is_quiet)
+	if (!is_quiet || s->was_busy) /* it was so until this event */
 		s->busy_ns = s->told_ns;
+	s->was_busy = !is_quiet;
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++) {
 		judge_stream(s, i, is_quiet);
 		if (s->courses[i].is_used)

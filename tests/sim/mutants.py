@@ -12,7 +12,7 @@ equivalent.txt beside this file names those that change nothing one could see, w
 no longer in the source is an error. Asserts are not mutated, nor is core_check, which is made of them: one that is weaker
 catches less, and breaks nothing.
 
-usage: mutants.py BUILD [--seed N] [--count N] [--jobs N] [--seeds N] [--only FILE] [--list] [--show NUMBER]
+usage: mutants.py BUILD [--seed N] [--count N] [--jobs N] [--seeds N] [--only FILE] [--verbose] [--list]
 """
 import argparse
 import concurrent.futures

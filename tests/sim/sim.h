@@ -302,6 +302,7 @@ struct sim {
 	unsigned n_groups, n_trainers;
 	uint32_t coming; /* group of the trainer that comes now, or NOBODY */
 	bool is_calm; /* faults have stopped */
+	bool was_busy;
 	bool is_ending, is_verbose;
 	uint64_t n_faults[FAULTS];
 	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, n_riders, worst_wait_ns, worst_wait_events;

@@ -96,6 +96,7 @@ void team_upset(struct sim *s, const struct course *c)
 {
 	struct team *t = &s->teams[world_base(s, c->feed)];
 
+	s->busy_ns = s->now; /* who waits for what may be another from now on */
 	for (uint32_t i = 0; i < SIM_STREAMS_MAX; i++) {
 		struct point at;
 

@@ -101,7 +101,7 @@ static void make_samples(struct sim *s, uint32_t feed)
 {
 	struct world_feed *f = &s->world.more[feed];
 	struct samples *samples = &f->samples;
-	unsigned odds_and_kind[3] = {sim_odds(s, 2000) ? (unsigned)sim_below(s, 400) : 0,
+	unsigned odds_and_kind[3] = {sim_odds(s, 4000) ? (unsigned)sim_below(s, sim_odds(s, 5000) ? 400 : 40) : 0,
 				     (unsigned)sim_below(s, 3), (unsigned)sim_below(s, 2)};
 	uint64_t n_max = sim_odds(s, 7000) ? 200 : 3000, sample = 0;
 	unsigned n_packed = sim_odds(s, 6000) ? 0 : (unsigned)sim_between(s, 2000, 10000);
