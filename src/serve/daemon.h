@@ -135,7 +135,7 @@ struct daemon {
 	char io_reason[600]; /* why not io_uring, or "" */
 	uint64_t started_ns, now_ns, ticked_ns, holders_ns;
 	uint64_t peak_bytes, resident_bytes;
-	uint64_t turned_away_ns;
+	uint64_t turned_away_ns, deaf_told_ns;
 	uint64_t idle_ns, used_ns; /* how long it waits without clients; when it last had one */
 	int ledger;
 	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
@@ -151,7 +151,7 @@ struct daemon {
 	struct web *web; /* NULL: daemon.metrics is not set */
 	unsigned n_cpus;	 /* that workers may run on */
 	bool is_ending, has_failed;
-	bool is_deaf; /* the listener is unwatched until a descriptor is free */
+	bool is_deaf; /* the listener is unwatched: no descriptor or memory was left */
 };
 
 /* start.c: everything before the loop, in the order that memory and fork demand. */
@@ -189,6 +189,8 @@ bool reads_drain(struct daemon *d);
 int listen_open(struct daemon *d, struct reason *why);
 void listen_close(struct daemon *d);
 void listen_accept(struct daemon *d);
+/* Watches it again where that was given up for want of a descriptor or memory. */
+void listen_again(struct daemon *d);
 
 /* session.c */
 void session_hear(struct daemon *d, uint32_t session, uint32_t events);

@@ -151,6 +151,7 @@ static void tick(struct daemon *d)
 		d->ticked_ns = d->now_ns;
 		footprint_sample(d);
 		session_time(d);
+		listen_again(d);
 		snapshot_time(d);
 		web_run(d->web, d->now_ns);
 		if (d->idle_ns)
