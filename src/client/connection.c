@@ -99,6 +99,8 @@ int connection_send(int fd, uint32_t type, void *message, int64_t deadline_ns)
 
 		if (r != CONNECTION_E_NONE)
 			return r;
+		if (clock_now_ns() >= deadline_ns) /* room alone is not enough: ENOBUFS */
+			return CONNECTION_E_LATE;
 		r = connection_wait(fd, POLLOUT, deadline_ns);
 		if (r != 0)
 			return r;

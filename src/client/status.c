@@ -86,7 +86,7 @@ static int greet(int fd, int64_t deadline, const char *path, struct rf_error *e)
 	union answer m;
 	int r;
 
-	connection_send_now(fd, WIRE_HELLO, &hello); /* a hang-up is read next */
+	connection_send(fd, WIRE_HELLO, &hello, deadline); /* a hang-up is read next */
 	r = hear(fd, &m, deadline, path, e);
 	if (r < 0)
 		return r;
@@ -105,7 +105,7 @@ static int ask_status(int fd, int64_t deadline, const char *path, struct text *t
 	union answer m;
 	int r;
 
-	connection_send_now(fd, WIRE_STATUS, &status);
+	connection_send(fd, WIRE_STATUS, &status, deadline);
 	do {
 		r = hear(fd, &m, deadline, path, e);
 		if (r == 0 && m.head.type != WIRE_STATUS_TEXT)
@@ -123,7 +123,7 @@ static int ask_trace(int fd, int64_t deadline, const char *path, struct text *t,
 	int r;
 
 	do {
-		connection_send_now(fd, WIRE_TRACE, &trace);
+		connection_send(fd, WIRE_TRACE, &trace, deadline);
 		r = hear(fd, &m, deadline, path, e);
 		if (r == 0 && m.head.type != WIRE_TRACE_TEXT)
 			r = refuse(e, "ProtocolError", "the daemon at %s did not answer TRACE", path);

@@ -19,6 +19,7 @@ struct io_attempt {
 	uint32_t n_bytes;
 	uint64_t offset;
 	void *into;
+	bool is_remote; /* another thread begins it */
 };
 
 struct io_result {

@@ -83,20 +83,31 @@ static bool is_direct(int fd)
 	return flags >= 0 && (flags & O_DIRECT);
 }
 
-/* What an attempt's result makes of the read: true when it is finished. A direct read that ends
- * inside a sector met the end of the file. Else it goes on where it ended; a file of larger blocks
- * answers EINVAL there, and the read is taken up at the block. */
+/* A direct read was refused. Where it went on inside a block, a file of larger blocks did that: it is taken up at the
+ * block. Else the file has none after all, and is read through the page cache from here on. */
+static bool go_without(struct read *r)
+{
+	int flags = fcntl(r->request.fd, F_GETFL);
+
+	if (flags < 0 || !(flags & O_DIRECT))
+		return false;
+	if (r->n_from % DIRECT_BLOCK != 0)
+		r->n_from -= r->n_from % DIRECT_BLOCK;
+	else if (fcntl(r->request.fd, F_SETFL, flags & ~O_DIRECT) < 0)
+		return false;
+	return true;
+}
+
+/* What an attempt's result makes of the read: true when it is finished. Else it goes on where it ended; a direct read
+ * at the sector that it ended in, for a short one is not always the end of the file. */
 static bool settle(struct read *r, int32_t n)
 {
 	const uint32_t end = r->n_from + (n > 0 ? (uint32_t)n : 0);
 
 	if ((n == -EINTR || n == -EAGAIN) && r->n_tries++ < TRIES_MAX)
 		return false;
-	if (n == -EINVAL && r->n_from == r->n_got && r->n_from % DIRECT_BLOCK != 0 &&
-	    is_direct(r->request.fd)) {
-		r->n_from -= r->n_from % DIRECT_BLOCK;
+	if (n == -EINVAL && go_without(r))
 		return false;
-	}
 	if (n < 0 || end >= r->request.n_bytes) {
 		r->result = n < 0 ? n : (int64_t)r->request.n_bytes;
 		return true;
@@ -105,9 +116,11 @@ static bool settle(struct read *r, int32_t n)
 		r->result = r->n_got;
 		return true;
 	}
-	r->result = r->n_got = r->n_from = end;
+	r->n_got = r->n_from = end;
+	if (end % SECTOR != 0 && is_direct(r->request.fd))
+		r->n_from -= end % SECTOR;
 	r->n_tries = 0;
-	return end % SECTOR != 0 && is_direct(r->request.fd);
+	return false;
 }
 
 static void start(struct io_engine *e, uint32_t number)
@@ -116,6 +129,7 @@ static void start(struct io_engine *e, uint32_t number)
 	const struct io_attempt attempt = {
 		.number = number,
 		.fd = r->request.fd,
+		.is_remote = r->request.is_remote,
 		.n_bytes = r->request.n_bytes - r->n_from,
 		.offset = r->request.offset + r->n_from,
 		.into = (char *)r->request.into + r->n_from,

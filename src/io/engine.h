@@ -31,6 +31,7 @@ struct io_request {
 	uint32_t n_bytes;
 	void *into; /* inside the staging area given to io_engine_new, or any memory (then never a
 		       fixed buffer) */
+	bool is_remote; /* of a file that is (io/file.h) */
 };
 
 struct io_done {

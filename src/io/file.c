@@ -4,13 +4,16 @@
  * Opens without blocking, so that a FIFO in the place of a shard cannot hold the daemon, then takes
  * O_NONBLOCK away again: io_uring would answer EAGAIN for every read that has to wait.
  *
- * Where statx says nothing about direct reads (Linux before 6.1, many file systems) one block is
- * read to see: some accept the flag at open and refuse the read.
+ * Where statx says nothing about direct reads (Linux before 6.1, many file systems) they are taken for granted: some
+ * accept the flag at open and refuse the read, which the engine sees and then goes without. Nothing is read here to find
+ * out: this runs in the daemon's loop, and the storage may not answer.
  */
 #include "io/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -25,21 +28,32 @@ static uint32_t larger(uint32_t a, uint32_t b)
 /* 0: direct reads do not work on this file. */
 static uint32_t direct_alignment(int fd)
 {
-	static const uint32_t unknown = ALIGNMENT;
-	char block[2 * ALIGNMENT];
-	char *at = (char *)(((uintptr_t)block + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
 	struct statx sx;
 	uint32_t n;
 
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 &&
-	    (sx.stx_mask & STATX_DIOALIGN)) {
-		n = larger(sx.stx_dio_mem_align, sx.stx_dio_offset_align);
-		if (sx.stx_dio_mem_align == 0 || sx.stx_dio_offset_align == 0 ||
-		    n > ALIGNMENT_MAX || (n & (n - 1)) != 0)
-			return 0;
-		return n;
-	}
-	return pread(fd, at, ALIGNMENT, 0) < 0 && errno == EINVAL ? 0 : unknown;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) < 0 || !(sx.stx_mask & STATX_DIOALIGN))
+		return ALIGNMENT;
+	n = larger(sx.stx_dio_mem_align, sx.stx_dio_offset_align);
+	if (sx.stx_dio_mem_align == 0 || sx.stx_dio_offset_align == 0 || n > ALIGNMENT_MAX || (n & (n - 1)) != 0)
+		return 0;
+	return n;
+}
+
+/* By what the file system says it is; one of a block device is not asked. */
+static bool is_behind_server(int fd, const struct stat *st)
+{
+	static const unsigned kinds[] = {
+		0x65735546 /* FUSE */, 0x6969 /* NFS */, 0xfe534d42 /* SMB2 */, 0xff534d42 /* CIFS */,
+		0x00c36400 /* Ceph */, 0x01021997 /* 9p */, 0x5346414f /* AFS */, 0x0bd00bd0 /* Lustre */,
+	};
+	struct statfs of;
+
+	if (major(st->st_dev) != 0 || fstatfs(fd, &of) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if ((unsigned)of.f_type == kinds[i])
+			return true;
+	return false;
 }
 
 static int open_plain(const char *path, bool direct, bool *ret_direct)
@@ -77,6 +91,7 @@ int io_file_open(const char *path, bool direct, struct io_file *ret)
 		f.is_direct = alignment != 0;
 		f.alignment = f.is_direct ? alignment : ALIGNMENT;
 	}
+	f.is_remote = is_behind_server(f.fd, &f.st);
 	if (fcntl(f.fd, F_SETFL, f.is_direct ? O_DIRECT : 0) < 0) {
 		r = fail(-errno);
 		goto out;

@@ -13,6 +13,7 @@
 struct io_file {
 	int fd;
 	bool is_direct;
+	bool is_remote; /* behind a server (FUSE, NFS …): a read may block whoever begins it */
 	uint32_t alignment; /* of offsets, lengths and memory: statx STATX_DIOALIGN, else 4096 */
 	struct stat st;
 };

@@ -104,6 +104,15 @@ static void register_staging(struct uring *u, const struct memory *staging)
 	u->n_registered = at;
 }
 
+/* Where reads block, as on FUSE and NFS, a kernel thread each carries them; the few that there are by default would all
+ * wait for a shard whose storage hangs. Before Linux 5.15 there is no such knob. */
+static void allow_threads(struct uring *u, unsigned depth)
+{
+	unsigned most[2] = {depth, 0}; /* for files; 0: as it was */
+
+	(void)io_uring_register_iowq_max_workers(&u->ring, most);
+}
+
 static void close_ring(struct uring *u)
 {
 	if (u->has_ring)
@@ -137,6 +146,7 @@ int uring_new(unsigned depth, const struct memory *staging, int event_fd, void *
 	r = prove(u);
 	if (r < 0)
 		goto out;
+	allow_threads(u, depth);
 	if (staging && staging->n_bytes > 0)
 		register_staging(u, staging);
 	*ret = u;
@@ -176,6 +186,8 @@ static void uring_start(void *backend, const struct io_attempt *a)
 		io_uring_prep_read_fixed(sqe, a->fd, a->into, a->n_bytes, a->offset, buffer);
 	else
 		io_uring_prep_read(sqe, a->fd, a->into, a->n_bytes, a->offset);
+	if (a->is_remote)
+		sqe->flags |= IOSQE_ASYNC; /* FUSE blocks where it is begun */
 	sqe->user_data = a->number;
 	u->n_flying++;
 }

@@ -141,7 +141,7 @@ struct daemon {
 	struct watchdog watchdog;
 	uint64_t step_ns_max[2], step_turned_ns; /* the longest steps of the loop: of the present ten seconds, and of those before */
 	uint64_t peak_bytes, resident_bytes;
-	uint64_t turned_away_ns;
+	uint64_t turned_away_ns, deaf_told_ns;
 	uint64_t idle_ns, used_ns; /* how long it waits without clients; when it last had one */
 	int ledger;
 	bool is_ledger_torn;	/* it does not end with a newline */
@@ -159,7 +159,7 @@ struct daemon {
 	struct web *web; /* NULL: daemon.metrics is not set */
 	unsigned n_cpus;	 /* that workers may run on */
 	bool is_ending, has_failed;
-	bool is_deaf; /* the listener is unwatched until a descriptor is free */
+	bool is_deaf; /* the listener is unwatched: no descriptor or memory was left */
 };
 
 /* start.c: everything before the loop, in the order that memory and fork demand. */
@@ -199,6 +199,8 @@ bool reads_drain(struct daemon *d);
 int listen_open(struct daemon *d, struct reason *why);
 void listen_close(struct daemon *d);
 void listen_accept(struct daemon *d);
+/* Watches it again where that was given up for want of a descriptor or memory. */
+void listen_again(struct daemon *d);
 
 /* session.c */
 void session_hear(struct daemon *d, uint32_t session, uint32_t events);

@@ -90,7 +90,7 @@ static int open_shard(struct files *f, struct entry *e, const struct sample_shar
 }
 
 int files_get(struct files *f, unsigned feed, const struct samples *samples, uint32_t shard,
-	      bool is_direct, int *ret_fd)
+	      bool is_direct, int *ret_fd, bool *ret_is_remote)
 {
 	struct entry *e = NULL;
 	int r;
@@ -110,6 +110,7 @@ int files_get(struct files *f, unsigned feed, const struct samples *samples, uin
 	e->used_at = ++f->clock;
 	e->n_reads++;
 	*ret_fd = e->file.fd;
+	*ret_is_remote = e->file.is_remote;
 	return 0;
 }
 

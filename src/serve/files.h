@@ -23,7 +23,7 @@ int files_new(unsigned room, struct files **ret);
 struct files *files_free(struct files *f);
 /* A descriptor of the shard for one read. 0, FILES_E_CHANGED, or -errno (what open said). */
 int files_get(struct files *f, unsigned feed, const struct samples *samples, uint32_t shard,
-	      bool is_direct, int *ret_fd);
+	      bool is_direct, int *ret_fd, bool *ret_is_remote);
 /* The read with that descriptor is over. true: the file is not the one of the index any more. */
 bool files_put(struct files *f, int fd, const struct samples *samples, uint32_t shard);
 

@@ -209,6 +209,29 @@ static void admit(struct daemon *d, int fd)
 		session_close(d, number);
 }
 
+/* The listener stays readable: look away for a while. A connection that ends brings us back sooner. */
+static void look_away(struct daemon *d, int error)
+{
+	epoll_ctl(d->epoll, EPOLL_CTL_DEL, d->listener, NULL);
+	d->is_deaf = true;
+	if (d->deaf_told_ns && d->now_ns - d->deaf_told_ns < MINUTE_NS)
+		return;
+	d->deaf_told_ns = d->now_ns;
+	if (error == EMFILE)
+		log_warn("sessions", "no descriptor is left for a new client: raise the limit (ulimit -n, systemd: "
+			 "LimitNOFILE)");
+	else
+		log_warn("sessions", "no new client can be let in: %s", strerror(error));
+}
+
+void listen_again(struct daemon *d)
+{
+	int r = d->is_deaf ? daemon_watch(d, d->listener, EPOLLIN, WATCH_LISTEN, 0) : 0;
+
+	if (r == 0 || r == -EEXIST)
+		d->is_deaf = false;
+}
+
 /* false: nobody waits to be let in. */
 static bool accept_one(struct daemon *d)
 {
@@ -218,12 +241,8 @@ static bool accept_one(struct daemon *d)
 		admit(d, fd);
 		return true;
 	}
-	if (errno == EMFILE || errno == ENFILE) {
-		/* The listener stays readable: look away until a connection ends. */
-		epoll_ctl(d->epoll, EPOLL_CTL_DEL, d->listener, NULL);
-		d->is_deaf = true;
-		log_warn("sessions", "no descriptor is left for a new client");
-	}
+	if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		look_away(d, errno);
 	return false;
 }
 

@@ -153,6 +153,7 @@ static void tick(struct daemon *d)
 		footprint_sample(d);
 		workers_clock(d);
 		session_time(d);
+		listen_again(d);
 		snapshot_time(d);
 		web_run(d->web, d->now_ns);
 		if (d->idle_ns)

@@ -28,7 +28,8 @@ void reads_start(struct daemon *d, const struct core_action *a)
 
 	assert(a->read.request < CORE_REQUESTS_MAX);
 	r = files_get(d->files, (unsigned)f->config->base, &f->dataset->samples, a->read.shard,
-		      f->config->inputs[f->dataset->samples.shards[a->read.shard].source].is_direct, &request.fd);
+		      f->config->inputs[f->dataset->samples.shards[a->read.shard].source].is_direct, &request.fd,
+		      &request.is_remote);
 	if (r) {
 		/* An event in the middle of the core's actions has to wait for their end. */
 		d->failed_reads[d->n_failed_reads].request = a->read.request;

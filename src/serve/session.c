@@ -60,10 +60,7 @@ void session_close(struct daemon *d, uint32_t session)
 	free(s->outbox);
 	s->outbox = NULL;
 	s->n_outbox = s->n_sent = 0;
-	if (d->is_deaf) {
-		d->is_deaf = false;
-		daemon_watch(d, d->listener, EPOLLIN, WATCH_LISTEN, 0);
-	}
+	listen_again(d);
 	if (!s->has_stream) {
 		forget(s);
 		return;
