@@ -155,10 +155,13 @@ static void judge_course(struct sim *s, const struct course *c)
 {
 	const struct core_feed *feed = &s->world.feeds[c->feed];
 
-	for (const struct blemish *b = c->blemishes.all; b < c->blemishes.all + c->blemishes.n; b++)
+	for (unsigned i = 0; i < c->blemishes.n; i++) {
+		const struct blemish *b = &c->blemishes.all[i];
+
 		SIM_CHECK(s, feed->policy != CORE_BAD_FAIL &&
 			  (b->stamp < c->n_disturbances || b->counts < 2U << ORDER_ATTEMPTS ||
 			   b->counts & ((2U << ORDER_ATTEMPTS) - 1)), "it should have failed");
+	}
 }
 
 static void judge_feed(struct sim *s, uint32_t feed)
