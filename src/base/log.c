@@ -52,17 +52,18 @@ static bool is_wanted(enum log_level level, const char *topic)
 	return (unsigned)level <= current.least[i];
 }
 
-/* A terminal knows no write that does not wait; its device, opened anew, has flags of its own. */
-static ssize_t write_terminal(const char *line, size_t n)
+/* A terminal knows no write that does not wait; its device, opened anew, has flags of its own. It stays open, for later a
+ * process may open it no more (src/sandbox); in a child that has closed it, its number may be another file's. */
+static ssize_t write_terminal(const struct stat *stderr_st, const char *line, size_t n)
 {
-	int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	ssize_t done;
+	static int terminal = -1;
+	struct stat st;
 
-	if (fd < 0)
+	if (terminal < 0)
+		terminal = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (terminal < 0 || fstat(terminal, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != stderr_st->st_rdev)
 		return write(STDERR_FILENO, line, n);
-	done = write(fd, line, n);
-	close(fd);
-	return done;
+	return write(terminal, line, n);
 }
 
 /* Before Linux 6.4 a pipe knows none either: then poll alone says that there is room for a line. */
@@ -78,7 +79,7 @@ static ssize_t write_now(const char *line, size_t n)
 	if (poll(&room, 1, 0) == 0)
 		return 0;
 	if (S_ISCHR(st.st_mode))
-		return write_terminal(line, n);
+		return write_terminal(&st, line, n);
 	done = pwritev2(STDERR_FILENO, &all, 1, -1, RWF_NOWAIT);
 	if (done < 0 && errno != EAGAIN && errno != EPIPE)
 		done = write(STDERR_FILENO, line, n);

@@ -201,10 +201,18 @@ static int end_nonsense(struct rf_session *s, const char *what)
 	return session_end(s, "ProtocolError", "the daemon at %s sent %s", s->socket, what);
 }
 
+/* An eventfd has no file behind it, and so no type. A pipe or socket without a reader would raise SIGPIPE. */
+static bool is_eventfd(int fd)
+{
+	struct stat st;
+
+	return fcntl(fd, F_GETFL) & O_NONBLOCK && fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == 0;
+}
+
 /* Keeps the eventfd that came with ATTACHED, which takes a release without a wait; anything else would not. */
 static int keep_bell(struct rf_session *s, int fd)
 {
-	if (fd >= 0 && !(fcntl(fd, F_GETFL) & O_NONBLOCK)) {
+	if (fd >= 0 && !is_eventfd(fd)) {
 		close(fd);
 		return end_nonsense(s, "ATTACHED with a descriptor that is no eventfd");
 	}

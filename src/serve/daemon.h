@@ -169,6 +169,11 @@ void daemon_stop(struct daemon *d);
 
 /* loop.c */
 int daemon_watch(struct daemon *d, int fd, uint32_t events, enum watch what, uint32_t number);
+/* Before the first turn. */
+void daemon_begin(struct daemon *d);
+/* One turn of the loop: waits up to most_ms for what happens, and carries out what follows. 0 or -errno. */
+int daemon_turn(struct daemon *d, int most_ms);
+/* Turns until it is to end. */
 int daemon_loop(struct daemon *d);
 /* Carries out the core's actions; after every event. */
 void daemon_act(struct daemon *d);

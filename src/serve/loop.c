@@ -11,6 +11,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -174,39 +175,51 @@ static void note_step(struct daemon *d, uint64_t now_ns)
 		d->step_ns_max[0] = now_ns - d->now_ns;
 }
 
-static int until_next(const struct daemon *d)
+static int until_next(const struct daemon *d, int most_ms)
 {
-	uint64_t deadline = core_deadline(d->core), tick_at = d->ticked_ns + TICK_NS;
+	uint64_t deadline = core_deadline(d->core), tick_at = d->ticked_ns + TICK_NS, ms;
 
 	if (deadline > tick_at)
 		deadline = tick_at;
 	if (deadline > watchdog_deadline(&d->watchdog))
 		deadline = watchdog_deadline(&d->watchdog);
-	return deadline <= d->now_ns ? 0 : (int)((deadline - d->now_ns) / 1000000 + 1);
+	ms = deadline <= d->now_ns ? 0 : (deadline - d->now_ns) / 1000000 + 1;
+	return ms < (uint64_t)most_ms ? (int)ms : most_ms;
+}
+
+void daemon_begin(struct daemon *d)
+{
+	d->used_ns = d->now_ns = d->step_turned_ns = clock_ns();
+	watchdog_init(&d->watchdog);
+}
+
+int daemon_turn(struct daemon *d, int most_ms)
+{
+	struct epoll_event events[EVENTS];
+	uint64_t now_ns;
+	int n;
+
+	io_engine_flush(d->engine);
+	now_ns = clock_ns();
+	note_step(d, now_ns);
+	d->now_ns = now_ns;
+	watchdog_step(&d->watchdog, now_ns);
+	n = epoll_wait(d->epoll, events, EVENTS, until_next(d, most_ms));
+	if (n < 0 && errno != EINTR)
+		return fail(-errno);
+	d->now_ns = clock_ns();
+	for (int i = 0; i < n; i++)
+		handle(d, &events[i]);
+	tick(d);
+	return 0;
 }
 
 int daemon_loop(struct daemon *d)
 {
-	struct epoll_event events[EVENTS];
+	int r = 0;
 
-	d->used_ns = d->now_ns = d->step_turned_ns = clock_ns();
-	watchdog_init(&d->watchdog);
-	while (!d->is_ending) {
-		uint64_t now_ns;
-		int n;
-
-		io_engine_flush(d->engine);
-		now_ns = clock_ns();
-		note_step(d, now_ns);
-		d->now_ns = now_ns;
-		watchdog_step(&d->watchdog, now_ns);
-		n = epoll_wait(d->epoll, events, EVENTS, until_next(d));
-		if (n < 0 && errno != EINTR)
-			return fail(-errno);
-		d->now_ns = clock_ns();
-		for (int i = 0; i < n; i++)
-			handle(d, &events[i]);
-		tick(d);
-	}
-	return 0;
+	daemon_begin(d);
+	while (r == 0 && !d->is_ending)
+		r = daemon_turn(d, INT_MAX);
+	return r < 0 ? pass(r) : 0;
 }

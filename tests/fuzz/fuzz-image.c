@@ -4,21 +4,15 @@
  * Fuzzes the whole pixel path: any bytes give a row or a cause, never a crash, a leak or memory past the
  * limits, and the same bytes give the same answer whatever the arena held before (under the address
  * sanitizer it holds other bytes each time). As views of one feed, each gives the same row alone and with the
- * others, and all are good or none. Two forms from this source: with REPLAY it runs the files
- * and folders named on its command line; without, libFuzzer drives it:
- *
- *   CC=clang meson setup build-fuzz -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link
- *   ninja -C build-fuzz tests/fuzz/fuzz-image-libfuzzer && build-fuzz/tests/fuzz/fuzz-image-libfuzzer CORPUS
+ * others, and all are good or none. A picture that is good is not called bad for want of memory.
  */
 #include "worker/maker.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include "fuzz.h"
+
 #include <string.h>
 
 enum { SIDE = 24, N_PIPELINES = 4 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static struct pipeline pipelines[N_PIPELINES];
 static struct maker *makers[N_PIPELINES];
@@ -52,11 +46,9 @@ static void make_all(void)
 				    .dims = {3, SIDE, SIDE}, .n_steps = 2};
 		memcpy(f->steps, steps[i], sizeof(steps[i]));
 		views[i] = (struct maker_view){&pipelines[i], i ? "other" : NULL};
-		if (maker_new(&pipelines[i], 4 << 20, &makers[i]) < 0)
-			abort();
+		CHECK(maker_new(&pipelines[i], 4 << 20, &makers[i]) == 0);
 	}
-	if (maker_new_views(views, N_PIPELINES, 4 << 20, &family) < 0)
-		abort();
+	CHECK(maker_new_views(views, N_PIPELINES, 4 << 20, &family) == 0);
 }
 
 static void run(int i, const uint8_t *bytes, size_t n, uint8_t *row, struct answer_sample *ret)
@@ -66,10 +58,8 @@ static void run(int i, const uint8_t *bytes, size_t n, uint8_t *row, struct answ
 
 	memset(row, 0, 3 * SIDE * SIDE * 2);
 	maker_run(makers[i], &job, ret);
-	if (ret->code != ANSWER_DONE && ret->code != ANSWER_BAD)
-		abort();
-	if ((ret->code == ANSWER_DONE) != (ret->cause == CAUSE_none))
-		abort();
+	CHECK(ret->code == ANSWER_DONE || ret->code == ANSWER_BAD);
+	CHECK((ret->code == ANSWER_DONE) == (ret->cause == CAUSE_none));
 }
 
 /* View i alone, then each view once, i first; the rows are those that lone makers give. */
@@ -89,17 +79,24 @@ static void run_views(unsigned i, const uint8_t *bytes, size_t n)
 	job.more = targets + 1;
 	job.n_more = N_PIPELINES - 1;
 	maker_run(family, &job, &all);
-	if (memcmp(&one, &all, sizeof(one)) != 0)
-		abort();
+	CHECK(memcmp(&one, &all, sizeof(one)) == 0);
 	if (one.code != ANSWER_DONE)
 		return;
 	run((int)i, bytes, n, alone, &lone);
-	if (lone.code != ANSWER_DONE || memcmp(alone, rows[i], sizeof(alone)) != 0 ||
-	    memcmp(alone, rows[N_PIPELINES], sizeof(alone)) != 0)
-		abort();
+	CHECK(lone.code == ANSWER_DONE && memcmp(alone, rows[i], sizeof(alone)) == 0 &&
+	      memcmp(alone, rows[N_PIPELINES], sizeof(alone)) == 0);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+static void starve_maker(void)
+{
+	struct maker *other = NULL;
+	int r = maker_new(&pipelines[0], 4 << 20, &other);
+
+	CHECK(r == 0 || starve_explains(r));
+	maker_free(other);
+}
+
+void fuzz_one(const uint8_t *bytes, size_t n)
 {
 	static uint8_t rows[2][3 * SIDE * SIDE * 2];
 	struct answer_sample answers[2];
@@ -107,63 +104,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 
 	if (!makers[0])
 		make_all();
+	starve_maker();
 	for (int i = 0; i < N_PIPELINES; i++) {
+		starve_pause();
 		run(i, bytes, n, rows[0], &answers[0]);
+		starve_resume();
 		run(i, bytes, n, rows[1], &answers[1]);
-		if (memcmp(&answers[0], &answers[1], sizeof(answers[0])) != 0)
-			abort();
-		if (answers[0].code == ANSWER_DONE && memcmp(rows[0], rows[1], sizeof(rows[0])) != 0)
-			abort();
+		CHECK(memcmp(&answers[0], &answers[1], sizeof(answers[0])) == 0);
+		CHECK(answers[0].code != ANSWER_DONE || memcmp(rows[0], rows[1], sizeof(rows[0])) == 0);
 		run_views((unsigned)i, bytes, n);
 	}
 	maker_image_size(&pipelines[0].fields[0], bytes, n, &w, &h);
-	return 0;
 }
-
-#ifdef REPLAY
-#include <fts.h>
-
-static int replay(const char *path)
-{
-	FILE *f = fopen(path, "rb");
-	uint8_t *bytes;
-	long n;
-
-	if (!f || fseek(f, 0, SEEK_END) < 0 || (n = ftell(f)) < 0)
-		return -1;
-	rewind(f);
-	bytes = malloc((size_t)n + 1);
-	if (!bytes || fread(bytes, 1, (size_t)n, f) != (size_t)n)
-		return -1;
-	fclose(f);
-	/* Whole, then cut short at a third and two thirds. */
-	for (int third = 3; third > 0; third--)
-		LLVMFuzzerTestOneInput(bytes, (size_t)n * (size_t)third / 3);
-	free(bytes);
-	return 0;
-}
-
-int main(int argc, char **argv)
-{
-	FTS *walk = argc > 1 ? fts_open(argv + 1, FTS_PHYSICAL | FTS_NOCHDIR, NULL) : NULL;
-	int n_done = 0;
-
-	for (FTSENT *e; walk && (e = fts_read(walk));) {
-		if (e->fts_info != FTS_F)
-			continue;
-		if (replay(e->fts_accpath) < 0) {
-			fprintf(stderr, "fuzz-image: cannot read %s\n", e->fts_path);
-			return 1;
-		}
-		n_done++;
-	}
-	if (walk)
-		fts_close(walk);
-	for (int i = 0; i < N_PIPELINES; i++)
-		makers[i] = maker_free(makers[i]);
-	printf("%d files\n", n_done);
-	if (!n_done)
-		printf("missing: test data\n");
-	return n_done ? 0 : 77;
-}
-#endif

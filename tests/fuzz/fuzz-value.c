@@ -2,7 +2,8 @@
 /* Copyright the ringfeed authors */
 /*
  * Fuzzes every decoder of what is no image: any bytes give a row or a cause, and nothing is written behind the
- * row. Rows are as long as the field says, in memory of exactly that size. Forms and use as fuzz-tar.c.
+ * row. Rows are as long as the field says, in memory of exactly that size. A good value is not called bad for want of
+ * memory, and a maker that cannot be made says so.
  */
 #include "base/classes.h"
 #include "worker/maker.h"
@@ -37,39 +38,50 @@ static void make(void)
 	memcpy(pipeline.fields, fields, sizeof(fields));
 	pipeline.n_fields = N_FIELDS;
 	pipeline.limits = (struct limits){.max_pixels = 1 << 20, .max_scans = 20, .decode_memory = 1 << 20};
-	if (classes_new(names, sizeof(names) - 1, &pipeline.fields[N_FIELDS - 1].classes, &why) != 0 ||
-	    maker_new(&pipeline, 1 << 16, &maker) < 0)
-		abort();
+	CHECK(classes_new(names, sizeof(names) - 1, &pipeline.fields[N_FIELDS - 1].classes, &why) == 0);
+	CHECK(maker_new(&pipeline, 1 << 16, &maker) == 0);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+static void starve_maker(void)
 {
+	struct maker *other = NULL;
+	int r = maker_new(&pipeline, 1 << 16, &other);
+
+	CHECK(r == 0 || starve_explains(r));
+	maker_free(other);
+}
+
+static void run(unsigned i, const uint8_t *bytes, size_t n, struct answer_sample *ret)
+{
+	const struct field *f = &pipeline.fields[i];
+	int64_t length = -1;
+	struct maker_job job = {.field = i, .payload = bytes, .n_payload = n, .has_large = true,
+				.first.row = starve_own(field_row_bytes(f))};
+
+	if (field_is_ragged(f))
+		job.first.length = &length;
+	maker_run(maker, &job, ret);
+	CHECK(ret->code == ANSWER_DONE || ret->code == ANSWER_BAD);
+	CHECK((ret->code == ANSWER_DONE) == (ret->cause == CAUSE_none));
+	CHECK(ret->code != ANSWER_DONE || !field_is_ragged(f) || length == (int64_t)n);
+	CHECK(memchr(ret->detail, 0, sizeof(ret->detail)));
+	for (const char *c = ret->detail; *c; c++)
+		CHECK(*c >= 0x20 && *c <= 0x7e);
+	free(job.first.row);
+}
+
+void fuzz_one(const uint8_t *bytes, size_t n)
+{
+	struct answer_sample full, answer;
+
 	if (!maker)
 		make();
+	starve_maker();
 	for (unsigned i = 0; i < N_FIELDS; i++) {
-		const struct field *f = &pipeline.fields[i];
-		struct answer_sample answer;
-		int64_t length = -1;
-		struct maker_job job = {.field = i, .payload = bytes, .n_payload = n, .has_large = true,
-					.first.row = malloc(field_row_bytes(f))};
-
-		if (field_is_ragged(f))
-			job.first.length = &length;
-		if (!job.first.row)
-			abort();
-		maker_run(maker, &job, &answer);
-		if (answer.code != ANSWER_DONE && answer.code != ANSWER_BAD)
-			abort();
-		if ((answer.code == ANSWER_DONE) != (answer.cause == CAUSE_none))
-			abort();
-		if (answer.code == ANSWER_DONE && field_is_ragged(f) && length != (int64_t)n)
-			abort();
-		if (!memchr(answer.detail, 0, sizeof(answer.detail)))
-			abort();
-		for (const char *c = answer.detail; *c; c++)
-			if (*c < 0x20 || *c > 0x7e)
-				abort();
-		free(job.first.row);
+		starve_pause();
+		run(i, bytes, n, &full);
+		starve_resume();
+		run(i, bytes, n, &answer);
+		CHECK(memcmp(&full, &answer, sizeof(full)) == 0);
 	}
-	return 0;
 }

@@ -1,47 +1,137 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the ringfeed authors
-"""Replays a corpus through a fuzzer's plain form. argv: tar|index|packed, fuzzer, probe-shard.
+"""Builds the targets for libFuzzer (clang, AddressSanitizer, UBSan) and lets it drive them.
 
-tar: the collected edge cases. index: the indexes of those that have one, and their names. packed: the edge cases as gzip
-members, cut at random, and as zstd frames where the zstd program is there.
+Usage: run.py SOURCE BUILD [--seconds N] [--some N] [TARGET]...
+--seconds: for each target (default 600), three quarters of them as they are and one with failing allocations.
+--some: only so many of the targets, chosen by the commit, so that pushes take turns.
+What is found stays in BUILD/findings; the build and what libFuzzer learned are kept for the next run.
 """
-import gzip
+import argparse
+import concurrent.futures
+import hashlib
 import os
 import pathlib
-import random
+import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 
-name, fuzzer, probe = sys.argv[1:4]
-root = pathlib.Path(os.environ.get("RINGFEED_TEST_DATA", "../shared/data")) / "edge-tar"
-if not root.is_dir():
-    print(f"skipped: no test data at {root}")
-    sys.exit(77)
-corpus = [root]
-with tempfile.TemporaryDirectory() as folder:
-    if name == "index":
-        tars = [shutil.copy(p, folder) for p in sorted(root.rglob("*.tar"))]  # the index is saved beside
-        subprocess.run([probe, "save", folder, *tars], check=True, stdout=subprocess.DEVNULL)
-        assert len(list(pathlib.Path(folder).glob("*.rfidx"))) > 10
-        corpus.append(pathlib.Path(folder))
-    if name == "packed":
-        chance = random.Random(3)
-        for i, path in enumerate(p for p in sorted(root.rglob("*.tar")) if p.stat().st_size < 1 << 20):
-            raw = path.read_bytes()
-            cut = chance.randrange(len(raw) + 1)
-            members = gzip.compress(raw[:cut]) + gzip.compress(raw[cut:])
-            pathlib.Path(folder, f"{i}.gz").write_bytes(members)
-            bad = bytearray(members)
-            bad[chance.randrange(len(bad))] ^= 1 << chance.randrange(8)
-            pathlib.Path(folder, f"{i}.bad").write_bytes(bad)
-            if shutil.which("zstd"):
-                frames = [subprocess.run(["zstd", "-qc"], input=r, stdout=subprocess.PIPE, check=True).stdout
-                          for r in (raw[:cut], raw[cut:])]
-                pathlib.Path(folder, f"{i}.zst").write_bytes(b"".join(frames))
-        # A seek table of no frames: both sizes of its entries fit.
-        pathlib.Path(folder, "nothing.zst").write_bytes(struct.pack("<IIIBI", 0x184D2A5E, 9, 0, 0, 0x8F92EAB1))
-        corpus = [pathlib.Path(folder)]
-    sys.exit(subprocess.run([fuzzer, *corpus]).returncode)
+import seeds
+
+OPTIONS = ["--werror", "-Dfuzz=true", "-Dbuildtype=debugoptimized", "-Db_lundef=false", "-Db_sanitize=address,undefined",
+           "-Dc_args=-fsanitize=fuzzer-no-link"]
+AT_ONCE = 2
+UNIT_S = 5  # wall clock on a machine that does other things, too
+LENGTH_MAX = {"core": 1024, "client": 2048, "daemon": 1024, "token": 600, "npy": 4096, "value": 4096, "config": 4096}
+BY_NAME = {"daemon"}  # its replay is a test, but under libFuzzer what it does depends on time: run where it is named
+MIB_MAX = {"image": 256, "packed": 256, "npy": 256, "value": 256}  # of what decodes; the sanitizer's own included
+
+TARGETS = sorted(set(seeds.COLLECTED) - BY_NAME)
+
+
+def sh(*words, **more):
+    done = subprocess.run([*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+    if done.returncode:
+        print(done.stdout[-8000:])
+        sys.exit(f"{' '.join(map(str, words))}: exit {done.returncode}")
+    return done.stdout
+
+
+def has_libfuzzer(folder):
+    program = pathlib.Path(folder, "empty.c")
+    program.write_text("int LLVMFuzzerTestOneInput(const char *b, unsigned long n) { return 0; }\n")
+    return shutil.which("clang") and subprocess.run(
+        ["clang", "-fsanitize=fuzzer,address", program, "-o", program.with_suffix("")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def build(source, folder, targets):
+    # meson tells its children about the build it runs in; this one is another.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MESON") and k != "MALLOC_PERTURB_"}
+    if not (folder / "build.ninja").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        sh("meson", "setup", *OPTIONS, folder, source, env={**environment, "CC": "clang"})
+    sh("ninja", "-C", folder, "tests/unit/shard/probe-shard", *(f"tests/fuzz/libfuzzer-{t}" for t in targets),
+       env=environment)
+
+
+def choose(source, n):
+    """By the commit, or by the tree's state where there is no git."""
+    done = subprocess.run(["git", "-C", source, "rev-parse", "HEAD"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    commit = done.stdout.strip() or b"none"
+    return sorted(sorted(TARGETS, key=lambda t: hashlib.sha256(commit + t.encode()).digest())[:n])
+
+
+def fuzz(folder, target, paths, seconds, is_starving):
+    """A row of the table, and whether nothing was found."""
+    learned, found = folder / "learned" / target, folder / "findings" / target
+    for path in (learned, found):
+        path.mkdir(parents=True, exist_ok=True)
+    before = set(found.iterdir())
+    environment = {**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=16", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+    environment.pop("RINGFEED_FUZZ_STARVE", None)
+    if is_starving:
+        environment["RINGFEED_FUZZ_STARVE"] = "1"
+    with tempfile.TemporaryDirectory(dir="/tmp") as temporary:
+        done = subprocess.run(
+            [folder / "tests/fuzz" / f"libfuzzer-{target}", f"-max_total_time={seconds}", f"-timeout={UNIT_S}",
+             f"-rss_limit_mb={MIB_MAX.get(target, 512)}", f"-max_len={LENGTH_MAX.get(target, 65536)}",
+             "-print_final_stats=1", f"-artifact_prefix={found}/", learned, *paths],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**environment, "TMPDIR": temporary})
+    text = done.stdout.decode(errors="replace")
+    log = folder / f"{target}{'-starved' if is_starving else ''}.log"
+    log.write_text(text)
+    runs = re.findall(r"stat::number_of_executed_units: (\d+)", text) or re.findall(r"^#(\d+)", text, re.M) or ["0"]
+    edges = re.findall(r" cov: (\d+)", text) or ["0"]
+    new = sorted(set(found.iterdir()) - before)
+    row = f"{target:8}{'failing' if is_starving else 'all':9}{int(runs[-1]):12,}{int(edges[-1]):8,}{len(new):10}"
+    if done.returncode:
+        print("\n".join(text.splitlines()[-60:]), f"\nfindings: {', '.join(map(str, new)) or 'none kept'}; log: {log}", flush=True)
+    return row, done.returncode == 0
+
+
+def run_target(folder, probe, target, seconds):
+    with tempfile.TemporaryDirectory() as made:
+        paths, missing = seeds.gather(target, pathlib.Path(made), probe)
+        paths = [p for p in paths if p.is_dir()] + [_folder_of(made, p) for p in paths if p.is_file()]
+        rows = [fuzz(folder, target, paths, seconds - seconds // 4, False),
+                fuzz(folder, target, paths, max(1, seconds // 4), True)]
+    return [row for row, _ in rows], all(is_good for _, is_good in rows), missing
+
+
+def _folder_of(made, path):
+    """libFuzzer takes folders."""
+    shutil.copy(path, made)
+    return made
+
+
+def main():
+    take = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    take.add_argument("source", type=pathlib.Path)
+    take.add_argument("build", type=pathlib.Path)
+    take.add_argument("--seconds", type=int, default=600)
+    take.add_argument("--some", type=int)
+    take.add_argument("targets", nargs="*", metavar="TARGET")
+    words = take.parse_intermixed_args()
+    targets = words.targets or (choose(words.source, words.some) if words.some else TARGETS)
+    with tempfile.TemporaryDirectory() as folder:
+        if not has_libfuzzer(folder):
+            print("skipped: no clang with libFuzzer")
+            sys.exit(77)
+    folder = words.build.absolute()
+    build(words.source.absolute(), folder, targets)
+    print(f"{words.seconds} s each of {', '.join(targets)}", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        done = list(pool.map(lambda t: run_target(folder, folder / "tests/unit/shard/probe-shard", t, words.seconds), targets))
+    print("target  allocs       executions   edges  findings")
+    for rows, _, _ in done:
+        print("\n".join(rows))
+    for target, (_, _, missing) in zip(targets, done):
+        if missing:
+            print(f"{target}: {missing}")
+    sys.exit(0 if all(is_good for _, is_good, _ in done) else 1)
+
+
+main()

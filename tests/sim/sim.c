@@ -23,8 +23,20 @@ uint64_t sim_random(struct sim *s)
 	return z ^ z >> 31;
 }
 
+/* As many bytes of the tape as can say n. */
+static uint64_t read_tape(struct sim *s, uint64_t n)
+{
+	uint64_t value = 0;
+
+	for (uint64_t rest = n - 1; rest && s->n_tape > 0; rest >>= 8, s->n_tape--)
+		value = value << 8 | *s->tape++;
+	return value % n;
+}
+
 uint64_t sim_below(struct sim *s, uint64_t n)
 {
+	if (n && s->n_tape > 0)
+		return read_tape(s, n);
 	return n ? sim_random(s) % n : 0;
 }
 

@@ -281,6 +281,8 @@ struct trainer {
 
 struct sim {
 	uint64_t busy_ns; /* when anything last was on its way to a batch */
+	const uint8_t *tape; /* decides instead of the seed, as long as it lasts (tests/fuzz/fuzz-core.c) */
+	size_t n_tape;
 	uint64_t seed, random, now, told_ns, n_events, tag; /* told: when the core last was told of anything */
 	struct world world;
 	struct core *core;
