@@ -215,13 +215,21 @@ static void replace_pidfds(void)
 	}
 }
 
+/* The check has memory of its own. */
+static void check_core(void)
+{
+	starve_pause();
+	core_check(d->core);
+	starve_resume();
+}
+
 static void turn(int most_ms)
 {
 	static unsigned n_turns;
 
 	CHECK(daemon_turn(d, most_ms) == 0);
 	if (n_turns++ % CHECKED == 0)
-		core_check(d->core); /* which looks at every slot there is */
+		check_core(); /* which looks at every slot there is */
 	CHECK(!d->is_ending);
 	replace_pidfds();
 }
@@ -490,7 +498,7 @@ static void settle(void)
 			has_worked = work(i, NULL) || has_worked;
 		turn(has_worked ? 0 : 1);
 	}
-	core_check(d->core);
+	check_core();
 }
 
 static unsigned count_descriptors(void)
