@@ -24,8 +24,8 @@ import sys
 
 KIND, SOURCE, BUILD = sys.argv[1], *(pathlib.Path(path).resolve() for path in sys.argv[2:4])
 N_SLICES = 8
-# What measures the daemon's memory, or how a build is installed, says nothing about these.
-NOT_SANITIZED = {"memory", "installed", "busy", "cpus", "browser", "top"}
+# What limits or measures memory and time, or needs what is installed, says nothing about these; nor does valgrind with them.
+NOT_SANITIZED = {"exhausted", "memory", "installed", "busy", "cpus", "browser", "top", "valgrind"}
 # meson tells its children about the build it runs in; this one is another.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("MESON") and k != "MALLOC_PERTURB_"}
 

@@ -28,7 +28,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { OPEN_SHARDS_MAX = 256 };
+enum {
+	OPEN_SHARDS_MAX = 256,
+	OWN_DESCRIPTORS = 64,	/* engine, signals, log, ledger, status page, workers' own */
+	EASY_SESSIONS = 16,	/* for so many there is room; more find it or are turned away */
+	SESSION_DESCRIPTORS = 3, /* socket, pidfd, bell */
+};
 
 /* ---- before the fork ---- */
 
@@ -130,14 +135,37 @@ static int make_memory(struct daemon *d)
 	return r;
 }
 
-static void raise_descriptors(void)
+/* Raises the limit to the hard one, and refuses to start with less than n. */
+static int take_descriptors(uint64_t n, uint64_t n_slots, struct reason *why)
 {
 	struct rlimit files;
+	char slots[80] = "";
 
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return fail(-errno);
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+	if (files.rlim_max >= n)
+		return 0;
+	if (n_slots)
+		snprintf(slots, sizeof(slots), ", %llu of them for the slots that daemon.memory gives", (unsigned long long)n_slots);
+	reason_set(why, "%llu descriptors are needed%s, and the limit is %llu: raise it (ulimit -Hn, systemd: LimitNOFILE=, Docker: "
+		   "--ulimit nofile=)", (unsigned long long)n, slots, (unsigned long long)files.rlim_max);
+	return SERVE_E_REFUSED;
+}
+
+static int take_all_descriptors(const struct daemon *d, struct reason *why)
+{
+	uint64_t n_slots = 0, n_shards = 0;
+
+	for (unsigned i = 0; i < d->n_feeds; i++) {
+		n_slots += d->planning.core_feeds[i].n_slots;
+		n_shards += d->planning.core_feeds[i].base == i ? d->feeds[i].dataset->samples.n_shards : 0;
 	}
+	if (n_shards > OPEN_SHARDS_MAX)
+		n_shards = OPEN_SHARDS_MAX;
+	return take_descriptors(OWN_DESCRIPTORS + d->n_workers + EASY_SESSIONS * SESSION_DESCRIPTORS + n_shards + n_slots,
+				n_slots, why);
 }
 
 /* ---- after it ---- */
@@ -287,9 +315,10 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 	d->idle_ns = options->idle_ns;
 	d->reread = options->reread;
 	d->reread_context = options->reread_context;
-	raise_descriptors();
 	d->n_cpus = machine_affinity(config->daemon.cpus, CPUS_MAX / 64);
-	r = check_kernels(why);
+	r = take_descriptors(OWN_DESCRIPTORS, 0, why);
+	if (r == 0)
+		r = check_kernels(why);
 	if (r == 0)
 		r = take_cpus(config, why);
 	if (r == 0)
@@ -308,6 +337,8 @@ int daemon_start(struct daemon *d, const struct config *config, const struct ser
 		r = open_datasets(d, why);
 	if (r == 0)
 		r = plan_memory(d, why);
+	if (r == 0)
+		r = take_all_descriptors(d, why);
 	if (r == 0)
 		r = make_memory(d);
 	if (r == 0)

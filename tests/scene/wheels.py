@@ -10,7 +10,7 @@ import zipfile
 import scene
 
 PACKAGE = scene.ROOT / "src/python/ringfeed"
-LICENSES = {"LICENSE", "libdeflate.txt", "libjansson.txt", "libjpeg62-turbo.txt", "libpng.txt", "liburing.txt", "libwebp.txt",
+LICENSES = {"LICENSE", "libdeflate.txt", "libjansson.txt", "libjpeg62-turbo.txt", "libpng.txt", "libseccomp.txt", "liburing.txt", "libwebp.txt",
             "libxxhash.txt", "libyaml.txt", "libzstd.txt", "zlib1g.txt"}
 TRAINER = """
 import sys, ringfeed
