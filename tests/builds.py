@@ -22,6 +22,8 @@ import shutil
 import subprocess
 import sys
 
+from commit import commit_hash
+
 KIND, SOURCE, BUILD = sys.argv[1], *(pathlib.Path(path).resolve() for path in sys.argv[2:4])
 N_SLICES = 8
 # What limits or measures memory and time, or needs what is installed, says nothing about these; nor does valgrind with them.
@@ -65,9 +67,8 @@ def scene_names():
 
 
 def slice_of_commit():
-    """Which eighth: the last digits of the commit's hash decide; 0 where there is no git."""
-    said = subprocess.run(["git", "-C", SOURCE, "rev-parse", "HEAD"], capture_output=True, text=True)
-    return int(said.stdout.strip()[-4:] or "0", 16) % N_SLICES if said.returncode == 0 else 0
+    """Which eighth: the last digits of the commit's hash decide."""
+    return int(commit_hash()[-4:], 16) % N_SLICES
 
 
 def sanitized():

@@ -20,6 +20,9 @@ import tempfile
 
 import seeds
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "python"))
+from commit import commit_hash  # noqa: E402
+
 OPTIONS = ["--werror", "-Dfuzz=true", "-Dbuildtype=debugoptimized", "-Db_lundef=false", "-Db_sanitize=address,undefined",
            "-Dc_args=-fsanitize=fuzzer-no-link"]
 AT_ONCE = 2
@@ -57,10 +60,9 @@ def build(source, folder, targets):
        env=environment)
 
 
-def choose(source, n):
-    """By the commit, or by the tree's state where there is no git."""
-    done = subprocess.run(["git", "-C", source, "rev-parse", "HEAD"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    commit = done.stdout.strip() or b"none"
+def choose(n):
+    """By the commit."""
+    commit = commit_hash().encode()
     return sorted(sorted(TARGETS, key=lambda t: hashlib.sha256(commit + t.encode()).digest())[:n])
 
 
@@ -115,7 +117,7 @@ def main():
     take.add_argument("--some", type=int)
     take.add_argument("targets", nargs="*", metavar="TARGET")
     words = take.parse_intermixed_args()
-    targets = words.targets or (choose(words.source, words.some) if words.some else TARGETS)
+    targets = words.targets or (choose(words.some) if words.some else TARGETS)
     with tempfile.TemporaryDirectory() as folder:
         if not has_libfuzzer(folder):
             print("skipped: no clang with libFuzzer")

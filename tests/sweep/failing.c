@@ -200,7 +200,9 @@ static void *real(const char *name)
 
 /* The headers declare some of these with attributes that a definition need not repeat. */
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmissing-attributes"
+#endif
 #pragma GCC visibility push(default)
 
 /* An eventfd or a signalfd does not fail. */

@@ -33,6 +33,7 @@ from PIL import Image
 
 import order_twin
 import scene
+from commit import commit_hash
 
 SHIM, TRAINER = os.environ["RINGFEED_SWEEP_SHIM"], os.environ["RINGFEED_SWEEP_TRAINER"]
 LIBRARY = os.environ["RINGFEED_LIBRARY"]
@@ -313,8 +314,7 @@ def role_name(site):
 
 def chosen(sites):
     """All of (site, how), in the order of this commit."""
-    done = subprocess.run(["git", "-C", str(scene.ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
-    commit = done.stdout.strip() if done.returncode == 0 else "0" * 40
+    commit = commit_hash()
     todo = [(site, how) for site in sites for how in ("once", "forever")]
     random.Random(commit).shuffle(todo)
     print(f"  the slice of commit {commit[:12]}", flush=True)
