@@ -44,8 +44,10 @@ void job_free(struct core *c, uint32_t job)
 		c->n_ahead--;
 	if (c->starved == job)
 		c->starved = NONE;
-	if (c->feeds[j->feed].unit_starved == job)
+	if (c->feeds[j->feed].unit_starved == job) {
 		c->feeds[j->feed].unit_starved = NONE;
+		c->is_dirty = true; /* whoever stood behind it is looked at again */
+	}
 	j->state = JOB_FREE;
 	j->next = c->free_job;
 	c->free_job = job;

@@ -281,6 +281,8 @@ void units_feed_starved(struct core *c)
 			; /* also what it would take itself, for that may lie in the way of the rest */
 		if (!units_attach(c, job))
 			job_push_front(c, &t->unread, job);
+		else
+			c->is_dirty = true; /* whoever stood behind it is looked at again */
 	}
 }
 

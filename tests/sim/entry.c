@@ -12,6 +12,7 @@ enum verdict {
 	APART,	   /* they want other batches */
 	UP_TO_IT,  /* far behind, about: shared, refused or of its own */
 	TOO_LATE,  /* so far behind that it is refused */
+	OLDER,	   /* in an epoch before theirs, whose batches that are held still may have other boundaries: shared or not */
 	TOGETHER,  /* the same batches: they share */
 };
 
@@ -44,7 +45,7 @@ static enum verdict judge_behind(const struct sim *s, const struct course *c, st
 	const uint64_t n = course_distance(s, c, at, least);
 
 	if (is_back)
-		return TOGETHER;
+		return at.epoch < least.epoch ? OLDER : TOGETHER;
 	if (at.epoch < least.epoch)
 		return UP_TO_IT;
 	if (!window || n <= most)
@@ -195,7 +196,7 @@ static void judge_sharing(struct sim *s, const struct trainer *t, const struct c
 			continue;
 		v = judge_course(s, &s->courses[i], (struct point){a->epoch, a->position}, NOBODY, is_back);
 		n[v]++;
-		is_right = is_right || (i == course && (v == TOGETHER || v == UP_TO_IT));
+		is_right = is_right || (i == course && (v == TOGETHER || v == OLDER || v == UP_TO_IT));
 	}
 	if (is_accepted) {
 		SIM_CHECK(s, is_right, "it shares batches with others that want other ones");
