@@ -169,7 +169,7 @@ def peer_gone(folder):
     want = quiet(folder, 1)
     with scene.Daemon(make_config(folder)) as daemon:
         options = {"socket": daemon.socket, "group": "g", "world_size": 2}
-        with all_of(waiting(1, 0.02, rank=rank, **options) for rank in (0, 1)) as (lasting, dying):
+        with all_of(waiting(1, 0.1, rank=rank, **options) for rank in (0, 1)) as (lasting, dying):  # longer than the news takes
             mine = [dying.hear() for _ in range(3)]
             dying.kill()
             mine += [said for said in dying.all() if "rows" in said]
