@@ -19,7 +19,6 @@
 
 enum { FDS_MAX = 4 }; /* room for more than may come, so that a surplus is seen and closed */
 
-
 int64_t clock_now_ns(void)
 {
 	return (int64_t)clock_ns();

@@ -75,8 +75,8 @@ int connection_wait(int fd, short events, int64_t deadline_ns);
 int connection_send_now(int fd, uint32_t type, void *message);
 /* The same, waiting for room. 0, LATE, GONE or -errno. */
 int connection_send(int fd, uint32_t type, void *message, int64_t deadline_ns);
-/* Takes one message of at most n_ret bytes, if there is one. ret: room for them; ret_fd: the descriptor that came with it, yours, or -1. 0, NONE, GONE,
- * NONSENSE or -errno. */
+/* Takes one message of at most n_ret bytes, if there is one. ret: room for them; ret_fd: the descriptor that came
+ * with it, yours, or -1. 0, NONE, GONE, NONSENSE or -errno. */
 int connection_receive_now(int fd, void *ret, size_t n_ret, int *ret_fd);
 /* From here on inbox_take() can wait on the socket. 0 or -errno. */
 int inbox_open(int fd);

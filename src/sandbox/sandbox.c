@@ -4,6 +4,7 @@
 #include "sandbox/sandbox.h"
 
 #include "base/fault.h"
+#include "sandbox/capabilities.h"
 #include "sandbox/filter.h"
 #include "sandbox/landlock.h"
 
@@ -17,15 +18,17 @@ const char *sandbox_role_name(enum sandbox_role role)
 	return names[role];
 }
 
-/* Both walls want it: without it, a process could run a program that gets more than it had. */
-static int give_up_privileges(void)
+/* Both walls want no_new_privs: without it, a process could run a program that gets more than it had. */
+static int give_up_privileges(enum sandbox_role role)
 {
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? fail(-errno) : 0;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return fail(-errno);
+	return capabilities_give_up(role);
 }
 
 int sandbox_files(const struct sandbox_means *means, enum sandbox_role role, const struct sandbox_own *own)
 {
-	int r = means->is_on ? give_up_privileges() : 0;
+	int r = means->is_on ? give_up_privileges(role) : 0;
 
 	if (r < 0 || !means->landlock || role == SANDBOX_PARENT)
 		return r;

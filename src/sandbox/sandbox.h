@@ -3,7 +3,8 @@
 /*
  * What each of the daemon's processes gives up before it meets anything from outside. Three things, each alone
  * a wall: a list of the system calls it needs (seccomp, calls.def), the files it may touch (Landlock), and
- * no_new_privs. What the kernel does not have is left out, and said.
+ * privileges (no_new_privs; of root's capabilities what it does not need). What the kernel does not have is left
+ * out, and said.
  *
  * A worker that calls what is not on its list is killed, which costs the sample it is on and nothing else. The
  * core and the clean parent get EPERM: they read no bytes of samples, and their death would be everybody's.
@@ -37,7 +38,7 @@ struct sandbox_own {
 	size_t n_writable;
 };
 
-/* Gives up files and network of their own. The clean parent keeps reading: it finds in /proc who maps a slot,
+/* Gives up privileges, files and network of its own. The clean parent keeps reading: it finds in /proc who maps a slot,
  * which Landlock forbids even with a rule for /proc. 0 or -errno. */
 int sandbox_files(const struct sandbox_means *means, enum sandbox_role role, const struct sandbox_own *own);
 /* Gives up all calls but those of the role; last of all, after sandbox_files(). 0 or -errno. */

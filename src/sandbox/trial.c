@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/sanitizer.h"
 #include "sandbox/filter.h"
 #include "sandbox/landlock.h"
 
@@ -26,17 +27,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAS_SANITIZER true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define HAS_SANITIZER true
-#endif
-#endif
-#ifndef HAS_SANITIZER
-#define HAS_SANITIZER false
-#endif
 
 enum { C = 1 << SANDBOX_CORE, P = 1 << SANDBOX_PARENT, W = 1 << SANDBOX_WORKER };
 enum verdict { NOT_TRIED, TRIED, REFUSED, LET_THROUGH };

@@ -109,8 +109,11 @@ static int seal_slots(struct daemon *d, struct reason *why)
 			r = memory_seal(&d->feeds[i].pool.list[k]);
 	if (r == 0 && prctl(PR_SET_DUMPABLE, 0) == 0)
 		return 0;
-	reason_set(why, "daemon.sealed: this kernel does not seal memory against writing (Linux 5.1 does): %s",
-		   strerror(r ? -r : errno));
+	if (r == 0)
+		reason_set(why, "daemon.sealed: memory cannot be hidden from debuggers: %s", strerror(errno));
+	else
+		reason_set(why, "daemon.sealed: this kernel does not seal memory against writing (Linux 5.1 does): %s",
+			   strerror(-r));
 	return SERVE_E_REFUSED;
 }
 

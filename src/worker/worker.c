@@ -11,6 +11,7 @@
 #include "worker/worker.h"
 
 #include "base/log.h"
+#include "base/sanitizer.h"
 #include "core/task.h"
 #include "shard/tar.h"
 #include "worker/maker.h"
@@ -28,17 +29,6 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAS_SHADOW true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HAS_SHADOW true
-#endif
-#endif
-#ifndef HAS_SHADOW
-#define HAS_SHADOW false
-#endif
 
 enum { FEEDS_MAX = 256 };
 
@@ -306,8 +296,8 @@ static int64_t inherited_bytes(void)
 	return (int64_t)pages * sysconf(_SC_PAGESIZE);
 }
 
-/* Nothing of a hostile file may eat the machine: no core dumps, a bounded heap. Each feed's decoders
- * reserve an arena of decode_memory; libjpeg's own may come to as much once more. */
+/* Nothing of a hostile file may eat the machine: no core dumps, a bounded heap. Each feed's decoders reserve an
+ * arena of decode_memory; what a library allocates beside it may come to as much once more. */
 static void limit_memory(const struct worker_setup *setup)
 {
 	const struct rlimit none = {0, 0};
@@ -323,7 +313,7 @@ static void limit_memory(const struct worker_setup *setup)
 	}
 	data.rlim_cur = data.rlim_max = (uint64_t)inherited + arenas + most + setup->scratch_bytes * setup->n_feeds + (256 << 20);
 	setrlimit(RLIMIT_CORE, &none);
-	if (inherited >= 0 && !HAS_SHADOW) /* the sanitizer's own memory counts, terabytes of it */
+	if (inherited >= 0 && !HAS_SANITIZER) /* the sanitizer's own memory counts, terabytes of it */
 		setrlimit(RLIMIT_DATA, &data);
 }
 
@@ -334,7 +324,7 @@ static void limit_files(void)
 	const struct rlimit none = {0, 0};
 
 	setrlimit(RLIMIT_FSIZE, &none);
-	if (HAS_SHADOW) /* a sanitizer reads files for its report */
+	if (HAS_SANITIZER) /* a sanitizer reads files for its report */
 		return;
 	setrlimit(RLIMIT_NOFILE, &none);
 	setrlimit(RLIMIT_NPROC, &none);

@@ -42,8 +42,8 @@ ALL = [
     ("personality", "0xffffffff"), ("iopl", "0"), ("clock_settime", "0", "0"), ("swapon", "0", "0"), ("acct", "0"), ("quotactl", "0", "0", "0", "0"),
     ("seccomp", "99", "0", "0"), ("memfd_secret", "0"), ("ioctl", "2", "0x5401", "buffer"), ("bind", "tcp", "port", "16"), ("listen", "tcp", "1"), ("connect", "tcp", "port", "16"),
 ]
-# Only the parent needs it: its workers have no filter of their own yet.
-NOT_PARENT = {"seccomp"}
+# Only the parent needs these: its workers have no filter of their own yet, and give up what capabilities it has.
+NOT_PARENT = {"seccomp", "capset"}
 WORKER = [
     ("openat", str(AT_FDCWD), "s:/etc/passwd", "0"), ("open", "s:/etc/passwd", "0"), ("stat", "s:/", "buffer"), ("access", "s:/", "0"),
     ("readlink", "s:/proc/self/exe", "buffer", "100"), ("getdents64", "0", "buffer", "100"), ("chdir", "s:/"), ("unlink", "s:/none"),
@@ -67,6 +67,10 @@ CORE_ALLOWED = [("openat", str(AT_FDCWD), "s:/", "0"), ("kill", "child", "9"), (
 PARENT = [("openat", str(AT_FDCWD), "s:/none", "1"), ("openat", str(AT_FDCWD), "s:/none", "0x40"), ("unlink", "s:/none"), ("open", "s:/", "0"), ("clone", "0x10000011", "0", "0", "0", "0"),
           ("tgkill", "parent", "parent", "0"), ("kill", "parent", "0"), ("accept4", "0", "0", "0", "0"), ("memfd_create", "s:x", "0"), ("pidfd_open", "self", "0"), ("socketpair", "1", "1", "0", "buffer")]
 PARENT_ALLOWED = [("openat", str(AT_FDCWD), "s:/proc", "0"), ("kill", "child", "9"), ("getppid",)]
+
+
+# of linux/capability.h: DAC_OVERRIDE, DAC_READ_SEARCH, IPC_LOCK; DAC_READ_SEARCH, SYS_PTRACE; a worker keeps none
+CAPABILITIES = {"core": 1 << 1 | 1 << 2 | 1 << 14, "parent": 1 << 2 | 1 << 19}
 
 
 def sandboxed(role, wall, *call, **env):
@@ -232,6 +236,12 @@ def p03_same_bytes(folder):
             continue
         for pid, state in states.items():
             assert (state["Seccomp"], state["NoNewPrivs"]) == ("2", "1"), (pid, state)
+        workers = {w["pid"] for w in status["workers"]}
+        assert workers and workers < set(states)
+        for pid, state in states.items():
+            kept = CAPABILITIES.get({status["pid"]: "core", status["clean_parent_pid"]: "parent"}.get(pid), 0)
+            for name in ("CapEff", "CapPrm", "CapInh"):
+                assert int(state[name], 16) & ~kept == 0, (pid, state)
         assert all(told[r]["seccomp"] and told[r]["no_new_privs"] and told[r]["forbidden_tried"] == told[r]["forbidden_refused"] > 5
                    for r in ("core", "parent", "worker")), told
         assert told["worker"]["landlock_abi"] == told["core"]["landlock_abi"] >= 1 and told["self_test_seconds"] < scene.at_most(0.1)

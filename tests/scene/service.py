@@ -95,9 +95,10 @@ def make(folder):
 
 
 def calls_made(folder, config, *options):
-    """The system calls of a daemon from start to end, under a trainer, a question, a reload and a lost worker."""
+    """The system calls of a daemon without capabilities, as the unit starts it, from start to end, under a trainer, a question, a reload and a lost worker."""
     log = folder / "calls"
-    wrap = ["strace", "-f", "-qq", "-o", log, "-e", "signal=none"]
+    rights = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    wrap = [*rights, "strace", "-f", "-qq", "-o", log, "-e", "signal=none"]
     with scene.Daemon(config, *options, wrap=wrap) as daemon:
         status = daemon.status()
         with ringfeed.Loader("train", socket=daemon.socket, timeout=60) as loader:

@@ -295,31 +295,20 @@ static int open_at(int folder, const char *path, int flags, mode_t mode)
 	return (int)r;
 }
 
-#define OPENS(name) \
-	int name(const char *path, int flags, ...) \
+#define OPENS(name, what, folder, ...) \
+	int name(__VA_ARGS__ const char *path, int flags, ...) \
 	{ \
 		va_list args; \
 		mode_t mode; \
 		va_start(args, flags); \
 		mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0; \
 		va_end(args); \
-		return fails("open", EMFILE) ? -1 : open_at(AT_FDCWD, path, flags, mode); \
+		return fails(what, EMFILE) ? -1 : open_at(folder, path, flags, mode); \
 	}
-OPENS(open)
-OPENS(open64)
-
-#define OPENS_AT(name) \
-	int name(int folder, const char *path, int flags, ...) \
-	{ \
-		va_list args; \
-		mode_t mode; \
-		va_start(args, flags); \
-		mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0; \
-		va_end(args); \
-		return fails("openat", EMFILE) ? -1 : open_at(folder, path, flags, mode); \
-	}
-OPENS_AT(openat)
-OPENS_AT(openat64)
+OPENS(open, "open", AT_FDCWD, )
+OPENS(open64, "open", AT_FDCWD, )
+OPENS(openat, "openat", at, int at, )
+OPENS(openat64, "openat", at, int at, )
 
 #define CONTROLS(name) \
 	int name(int fd, int command, ...) \
