@@ -120,6 +120,7 @@ struct daemon {
 	struct dataset *datasets;
 	struct planning planning;
 	struct memory staging;
+	uint64_t shared_bytes; /* that staging and all slots take of memory */
 	struct worker_feed *worker_feeds;
 	struct worker_setup setup;
 	struct sandbox_report sandbox;
@@ -150,6 +151,7 @@ struct daemon {
 	struct seen_bad seen_bad[SEEN_BAD_MAX];
 	unsigned n_seen_bad; /* ever */
 	struct snapshot snapshot;
+	uint64_t weighed_ns; /* when its memory and CPU times were asked for */
 	struct trend trend;
 	struct latency read_latency;
 	struct trace trace;

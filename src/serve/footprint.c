@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /* DESIGN's measure of memory: private memory of core, clean parent and workers, and what is resident of
- * every memfd, each once. The loop samples the cheap form ten times a second. */
+ * every memfd, each once: these are touched at the start. The loop samples the cheap form ten times a second. */
 #include "serve/footprint.h"
 
 #include "serve/daemon.h"
@@ -87,14 +87,11 @@ uint64_t footprint_cpu_with_reaped(pid_t pid)
 
 void footprint_sample(struct daemon *d)
 {
-	uint64_t n = footprint_anonymous(getpid()) + footprint_anonymous(d->parent.pid) +
-		     memory_resident(d->staging.fd);
+	uint64_t n = footprint_anonymous(getpid()) + footprint_anonymous(d->parent.pid) + d->shared_bytes;
 
 	for (unsigned i = 0; i < d->n_workers; i++)
 		if (d->helpers[i].pid)
 			n += footprint_anonymous(d->helpers[i].pid);
-	for (unsigned i = 0; i < d->n_feeds; i++)
-		n += slots_resident(&d->feeds[i].pool);
 	d->resident_bytes = n;
 	if (n > d->peak_bytes)
 		d->peak_bytes = n;

@@ -28,7 +28,7 @@
 
 enum {
 	BACKLOG = 1024,	    /* a flood of connections does not lock out the next client */
-	ACCEPTS_A_TURN = 16,
+	ACCEPTS_A_TURN = 8,
 };
 
 #ifndef SO_PEERPIDFD

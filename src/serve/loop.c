@@ -17,7 +17,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, TICK_NS = 100000000 /* 100 ms: footprint, respawns */ };
+enum { EVENTS = 16 /* a turn */, TICK_NS = 100000000 /* 100 ms: footprint, respawns */ };
 #define STEPS_NS UINT64_C(10000000000)
 
 int daemon_watch(struct daemon *d, int fd, uint32_t events, enum watch what, uint32_t number)

@@ -12,6 +12,8 @@
 _Static_assert((int)SNAPSHOT_RANKS_MAX >= (int)STREAMS_MAX, "a snapshot holds all ranks");
 _Static_assert((int)SNAPSHOT_BAD_MAX == (int)SEEN_BAD_MAX, "a snapshot holds what is kept of bad samples");
 
+#define WEIGH_NS UINT64_C(20000000)
+
 static const enum snapshot_wait wait_of[CORE_WAITS] = {
 	[CORE_WAIT_READ] = SNAPSHOT_WAIT_READ, [CORE_WAIT_DECODE] = SNAPSHOT_WAIT_DECODE,
 	[CORE_WAIT_SLOTS] = SNAPSHOT_WAIT_SLOTS, [CORE_WAIT_TRAINER] = SNAPSHOT_WAIT_TRAINER};
@@ -31,6 +33,17 @@ static uint64_t workers_cpu(const struct daemon *d)
 		if (d->helpers[i].pid)
 			n += footprint_cpu(d->helpers[i].pid);
 	return n;
+}
+
+/* Asking the kernel for memory and CPU time is most of what a look costs: however many look, it is asked once in a while. */
+static void weigh(struct daemon *d)
+{
+	if (d->now_ns - d->weighed_ns < WEIGH_NS)
+		return;
+	d->weighed_ns = d->now_ns;
+	footprint_sample(d);
+	d->snapshot.core_cpu_ns = footprint_cpu(d->snapshot.pid);
+	d->snapshot.workers_cpu_ns = workers_cpu(d);
 }
 
 static void take_feed(const struct daemon *d, unsigned feed, struct snapshot_feed *ret)
@@ -56,7 +69,7 @@ static void take_counters(struct daemon *d)
 
 	daemon_glance(d);
 	s->now_ns = d->now_ns;
-	s->workers_cpu_ns = workers_cpu(d);
+	weigh(d);
 	for (unsigned i = 0; i < d->n_feeds; i++)
 		take_feed(d, i, &s->feeds[i]);
 }
@@ -129,10 +142,9 @@ static void take_processes(struct daemon *d)
 {
 	struct snapshot *s = &d->snapshot;
 
-	footprint_sample(d);
+	weigh(d);
 	s->memory.resident = d->resident_bytes;
 	s->memory.peak = d->peak_bytes;
-	s->core_cpu_ns = footprint_cpu(s->pid);
 	s->step_ns_max = d->step_ns_max[0] > d->step_ns_max[1] ? d->step_ns_max[0] : d->step_ns_max[1];
 	s->n_wanted = d->n_wanted;
 	for (unsigned i = 0; i < d->n_workers; i++)

@@ -16,6 +16,7 @@
 #include "worker/maker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,6 +132,9 @@ static int make_memory(struct daemon *d)
 			.name = f->config->name, .base = d->planning.core_feeds[i].base, .pipeline = &f->config->pipeline, .samples = &f->dataset->samples,
 			.layout = f->layout, .slots = f->pool.list, .n_slots = f->pool.n};
 	}
+	d->shared_bytes = r ? 0 : memory_resident(d->staging.fd);
+	for (unsigned i = 0; r == 0 && i < d->n_feeds; i++)
+		d->shared_bytes += slots_resident(&d->feeds[i].pool);
 	d->setup = (struct worker_setup){.feeds = d->worker_feeds, .n_feeds = d->n_feeds,
 					 .area = d->staging, .read_bytes = p->read_bytes,
 					 .scratch_bytes = SCRATCH_BYTES,
@@ -157,9 +161,25 @@ static int take_descriptors(uint64_t n, uint64_t n_slots, struct reason *why)
 	return SERVE_E_REFUSED;
 }
 
+/* The kernel's table of descriptors grows as they come, and where there are threads each growth waits for all CPUs,
+ * 10 ms and more: it grows now, before there are any, to what the loop may ever need. */
+static void grow_table(uint64_t n)
+{
+	struct rlimit files;
+	int top;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	n = n < files.rlim_max ? n : files.rlim_max;
+	top = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, (int)n - 1);
+	if (top >= 0)
+		close(top);
+}
+
 static int take_all_descriptors(const struct daemon *d, struct reason *why)
 {
-	uint64_t n_slots = 0, n_shards = 0;
+	uint64_t n_slots = 0, n_shards = 0, others;
+	int r;
 
 	for (unsigned i = 0; i < d->n_feeds; i++) {
 		n_slots += d->planning.core_feeds[i].n_slots;
@@ -167,8 +187,11 @@ static int take_all_descriptors(const struct daemon *d, struct reason *why)
 	}
 	if (n_shards > OPEN_SHARDS_MAX)
 		n_shards = OPEN_SHARDS_MAX;
-	return take_descriptors(OWN_DESCRIPTORS + d->n_workers + EASY_SESSIONS * SESSION_DESCRIPTORS + n_shards + n_slots,
-				n_slots, why);
+	others = OWN_DESCRIPTORS + d->n_workers + n_shards + n_slots;
+	r = take_descriptors(others + EASY_SESSIONS * SESSION_DESCRIPTORS, n_slots, why);
+	if (r == 0)
+		grow_table(others + SESSIONS_MAX * SESSION_DESCRIPTORS);
+	return r;
 }
 
 /* ---- after it ---- */
