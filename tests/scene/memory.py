@@ -4,8 +4,12 @@
 
 With a number as argument: so many epochs of the large photos (20) at every budget.
 """
+import contextlib
 import json
+import os
+import pathlib
 import re
+import subprocess
 import sys
 
 import scene
@@ -68,6 +72,64 @@ def p23_refused_budget(folder):
             assert done.returncode == 78 and f"{least}MiB is needed" in done.stderr, done
 
 
+def new_cgroup():
+    """(folder, name of its limit) of a memory cgroup below ours (version 2 or 1), or None where none can be made."""
+    ours = dict(line.split(":")[1:] for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines())
+    for above, limit in ((pathlib.Path("/sys/fs/cgroup" + ours.get("", "/")), "memory.max"),
+                         (pathlib.Path("/sys/fs/cgroup/memory" + ours.get("memory", "/")), "memory.limit_in_bytes")):
+        group = above / f"ringfeed-scene-{os.getpid()}"
+        with contextlib.suppress(OSError):
+            if (above / "cgroup.procs").exists():
+                group.mkdir()
+                if (group / limit).exists():
+                    return group, limit
+                group.rmdir()
+    return None
+
+
+@contextlib.contextmanager
+def memory_cgroup(n_bytes):
+    """A new cgroup with that limit, or None."""
+    made = new_cgroup()
+    if not made:
+        yield None
+        return
+    group, limit = made
+    try:
+        (group / limit).write_text(str(n_bytes))
+        yield group
+    finally:
+        scene.wait_until(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+
+
+def killed_in(group):
+    """How many processes the kernel has killed there for want of memory."""
+    text = "".join((group / name).read_text() for name in ("memory.events", "memory.oom_control") if (group / name).exists())
+    return int(re.search(r"^oom_kill (\d+)", text, re.M)[1])
+
+
+def p23_cgroup(folder):
+    """In a memory cgroup: a budget that does not fit is refused by the cgroup's name; one that fits is enough, page cache included."""
+    shards = scene.pack_photos(folder, "in", scene.photos("imagenet-sample"), 150)
+    made = scene.feed(shards, dtype="float16", size=64, batch={"size": 64, "last": "pad"})
+    with memory_cgroup(256 * MIB) as group:
+        if not group:
+            print("  skipped: no memory cgroup can be made here")
+            return
+        inside = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]
+        for memory, fits in ((400, False), (240, True)):
+            config = scene.write_config(folder, {"train": made}, memory=f"{memory}MiB", workers=2)
+            done = subprocess.run([*inside, scene.BINARY, "bench", "-c", config, "train", "--json", "--epochs", "3"],
+                                  capture_output=True, text=True, timeout=300)
+            assert killed_in(group) == 0, done.stderr
+            if fits:
+                assert done.returncode == 0, done.stderr
+                within("in a cgroup of 256 MiB", json.loads(done.stdout))
+            else:
+                assert done.returncode == 78 and group.name in done.stderr, (done.returncode, done.stderr)
+
+
 def p15_bombs(folder):
     """Headers that claim 900 megapixels, images at the limit of decode_memory: bounded before the first byte."""
     photo = [("jpg", encoded("RGB", (400, 300), "JPEG")), ("cls", b"1")]
@@ -91,4 +153,4 @@ def p15_bombs(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample", "photos-progressive")
-    scene.main([p23_photos, p23_refused_budget, p15_bombs])
+    scene.main([p23_photos, p23_refused_budget, p23_cgroup, p15_bombs])
