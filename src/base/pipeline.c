@@ -17,10 +17,15 @@ static const struct {
 
 static const struct {
 	const char *name, *text;
+	bool is_doubtful;
 } causes[] = {
-#define CAUSE(name, text) {#name, text},
+#define DOUBTFUL true
+#define CERTAIN false
+#define CAUSE(name, kind, text) {#name, text, kind},
 #include "base/causes.def"
 #undef CAUSE
+#undef CERTAIN
+#undef DOUBTFUL
 };
 
 static const char *const step_names[STEP_COUNT] = {
@@ -76,6 +81,12 @@ const char *cause_text(enum cause cause)
 {
 	assert(cause < CAUSE_COUNT);
 	return causes[cause].text;
+}
+
+bool cause_is_doubtful(enum cause cause)
+{
+	assert(cause < CAUSE_COUNT);
+	return causes[cause].is_doubtful;
 }
 
 const char *step_name(enum step_kind kind)

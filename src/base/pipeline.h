@@ -31,7 +31,7 @@ enum dtype {
 };
 
 enum cause {
-#define CAUSE(name, text) CAUSE_##name,
+#define CAUSE(name, kind, text) CAUSE_##name,
 #include "base/causes.def"
 #undef CAUSE
 	CAUSE_COUNT
@@ -117,6 +117,8 @@ bool dtype_is_for_images(enum dtype dtype);
 int dtype_parse(const char *name);
 const char *cause_name(enum cause cause);
 const char *cause_text(enum cause cause);
+/* Other bytes in its place might have been good. */
+bool cause_is_doubtful(enum cause cause);
 const char *step_name(enum step_kind kind);
 const char *filter_name(enum filter filter);
 /* Rows of different length: dims[0] bytes of room for each, and an int64 with the length beside it. */

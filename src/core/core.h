@@ -171,6 +171,7 @@ enum core_action_kind {
 	CORE_BAD,	  /* a line for the ledger: bad.* */
 	CORE_GONE,	  /* the stream's number is free again */
 	CORE_PEER_GONE,	  /* tell the stream's trainer that peer.rank of its group, which shares a pass, has died */
+	CORE_MENDED,	  /* a line for the log: what mended.* names was damaged when first read, and then was not */
 };
 
 enum core_failure {
@@ -191,6 +192,7 @@ struct core_action {
 			uint32_t request, feed, shard, n_bytes;
 			uint64_t offset;
 			uint64_t into; /* offset in staging */
+			bool is_again; /* what was read before was damaged: past the page cache */
 		} read;
 		struct {
 			uint32_t worker;
@@ -207,6 +209,11 @@ struct core_action {
 		struct {
 			uint32_t rank, replica; /* as in core_attach */
 		} peer;
+		struct {
+			uint32_t feed, shard;
+			uint64_t sample; /* UINT64_MAX: the unit of a compressed shard at that offset */
+			uint64_t offset;
+		} mended;
 		struct {
 			enum core_failure failure;
 			enum cause cause;
@@ -260,6 +267,7 @@ struct core_feed_view {
 
 struct core_totals {
 	uint64_t n_reads, read_bytes, sample_bytes, n_tasks, n_samples, n_worker_deaths, n_retries;
+	uint64_t n_mended; /* samples and units that were damaged when first read, and then were not */
 	uint64_t staging_used;
 	uint64_t n_units, inflated_bytes; /* inflated whole, and their raw bytes */
 };

@@ -76,6 +76,7 @@ static bool ask_piece(struct core *c, uint32_t fill)
 	r->n_pages = PIECE_PAGES;
 	r->n_users = 1;
 	r->fill = fill;
+	r->is_again = f->n_damaged > 0;
 	r->state = REQUEST_QUEUED;
 	f->pieces[f->n_pieces++] = (struct piece){.request = request, .at = (uint32_t)(from - start),
 						  .n_bytes = (uint32_t)(end - from)};
@@ -282,6 +283,17 @@ void fill_message(const struct core *c, const struct hand *h, struct task_inflat
 		ret->flags |= TASK_INFLATE_LAST;
 }
 
+static void tell_mended(struct core *c, const struct fill *f)
+{
+	struct core_action *a = action_add(c, CORE_MENDED, NONE);
+
+	a->mended.feed = c->requests[f->request].feed;
+	a->mended.shard = c->requests[f->request].shard;
+	a->mended.sample = UINT64_MAX;
+	a->mended.offset = unit_of(c, f)->offset;
+	c->totals.n_mended++;
+}
+
 /* The oldest piece in hand is back. */
 static void take_back(struct core *c, struct fill *f)
 {
@@ -308,6 +320,8 @@ void fill_answered(struct core *c, uint32_t fill, const struct answer_sample *sa
 		settle(c, f);
 	} else if (f->n_asked == u->n_bytes && f->n_pieces == 0) {
 		leave_worker(c, f);
+		if (f->n_damaged)
+			tell_mended(c, f);
 		unit_landed(c, f->request);
 		fill_free(c, fill);
 	}

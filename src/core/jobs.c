@@ -164,7 +164,7 @@ void job_bad(struct core *c, uint32_t job, enum cause cause, const char *detail)
 	tell_ledger(c, j, cause, detail);
 	if (j->attempt == 0)
 		j->own_cause = (uint8_t)cause;
-	j->n_deaths = j->n_overruns = j->n_read_errors = j->n_late = 0;
+	j->n_deaths = j->n_overruns = j->n_read_errors = j->n_late = j->n_damaged = 0;
 	j->is_alone = j->is_large = false;
 	job_drop_extents(c, job);
 	if (f->feed.policy == CORE_BAD_FAIL) {
@@ -180,6 +180,19 @@ void job_bad(struct core *c, uint32_t job, enum cause cause, const char *detail)
 					     j->position, j->attempt);
 		job_unread(c, job);
 	}
+}
+
+void job_mended(struct core *c, uint32_t job)
+{
+	const struct job *j = &c->jobs[job];
+	struct core_action *a = action_add(c, CORE_MENDED, NONE);
+	uint64_t in_shard;
+
+	a->mended.feed = j->feed;
+	a->mended.shard = order_shard_of(&c->feeds[j->feed].shards, j->sample, &in_shard);
+	a->mended.sample = j->sample;
+	a->mended.offset = (uint64_t)samples_place(c->feeds[j->feed].feed.samples, j->sample, 0)->header_block * 512;
+	c->totals.n_mended++;
 }
 
 void job_transient(struct core *c, uint32_t job, enum cause cause, int error)

@@ -45,6 +45,7 @@ static void launch(struct core *c)
 		a->read.n_bytes = r->n_bytes;
 		a->read.offset = r->offset;
 		a->read.into = (uint64_t)r->page * CORE_PAGE;
+		a->read.is_again = r->is_again;
 	}
 }
 
@@ -212,9 +213,12 @@ static void attach(struct core *c, uint32_t request, const struct candidate *can
 {
 	for (uint32_t i = 0; i < n; i++) {
 		struct extent *x = &c->extents[cands[i].extent];
+		const struct job *j = &c->jobs[cands[i].extent / c->n_fields];
 
-		if (c->jobs[cands[i].extent / c->n_fields].state != JOB_READING)
+		if (j->state != JOB_READING)
 			continue; /* given up in this round: another part of it found no room */
+		if (j->n_damaged)
+			c->requests[request].is_again = true;
 		x->at = cands[i].offset - c->requests[request].offset;
 		request_attach(c, request, cands[i].extent);
 	}

@@ -58,7 +58,7 @@ struct job {
 	uint32_t next_ahead;
 	uint32_t leader, first_rider, next_rider, n_riders, next_alike; /* leader NONE: none but itself */
 	uint8_t state, attempt, n_pending;
-	uint8_t n_deaths, n_overruns, n_read_errors, n_late;
+	uint8_t n_deaths, n_overruns, n_read_errors, n_late, n_damaged;
 	uint8_t own_cause; /* why the position's own sample is bad, or CAUSE_none */
 	bool is_alone, is_large, is_masked, is_padded, is_cancelled;
 	bool is_due;	 /* it has all its rows: nothing but reading and decoding lies before it */
@@ -84,6 +84,7 @@ struct request {
 	int error;     /* of a failed one; 0: the file has changed */
 	uint8_t state;
 	bool is_late;
+	bool is_again; /* for what was damaged when it was read before */
 };
 
 /* A piece of a unit's compressed bytes: where in its request, and how far it has come. */
@@ -304,6 +305,8 @@ void job_bad(struct core *c, uint32_t job, enum cause cause, const char *detail)
 /* A cause of the machine, tried often enough: by `transient` a bad sample or that failure. */
 void job_transient(struct core *c, uint32_t job, enum cause cause, int error);
 void job_unread(struct core *c, uint32_t job);
+/* It was damaged when first read, and then was not: somebody should look after that machine. */
+void job_mended(struct core *c, uint32_t job);
 /* What was read is not what the index says: they fail by the shard's name. */
 void job_changed(struct core *c, uint32_t job);
 

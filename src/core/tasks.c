@@ -280,6 +280,8 @@ static void row_done(struct core *c, uint32_t job)
 {
 	const struct job *j = &c->jobs[job];
 
+	if (j->n_damaged)
+		job_mended(c, job);
 	c->feeds[j->feed].n_made++;
 	while (j->first_rider != NONE) {
 		fill_row(c, &c->jobs[j->first_rider], j->own_cause);
@@ -289,8 +291,23 @@ static void row_done(struct core *c, uint32_t job)
 	job_free(c, job);
 }
 
+/* What was read may not be what is stored: then it is read once more. What was inflated has been checked. */
+static bool is_doubted(struct core *c, uint32_t job, const struct answer_sample *said)
+{
+	if (said->code == ANSWER_BAD ? !cause_is_doubtful(said->cause) : said->code != ANSWER_CHANGED)
+		return false;
+	if (c->requests[c->extents[job * c->n_fields].request].unit != NONE)
+		return false;
+	return ++c->jobs[job].n_damaged < DAMAGE_TRIES;
+}
+
 static void settle_sample(struct core *c, uint32_t job, const struct answer_sample *said)
 {
+	if (is_doubted(c, job, said)) {
+		c->totals.n_retries++;
+		job_unread(c, job);
+		return;
+	}
 	switch (said->code) {
 	case ANSWER_DONE:
 		row_done(c, job);

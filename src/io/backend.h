@@ -12,7 +12,7 @@
 
 #include "io/engine.h"
 
-/* One attempt at (the rest of) a read. number is engine.c's and comes back with the result. */
+/* One attempt at (the rest of) a read, or at dropping pages. number is engine.c's and comes back with the result. */
 struct io_attempt {
 	uint32_t number;
 	int fd;
@@ -20,6 +20,7 @@ struct io_attempt {
 	uint64_t offset;
 	void *into;
 	bool is_remote; /* another thread begins it */
+	bool is_drop;	/* POSIX_FADV_DONTNEED of that range; into is nothing */
 };
 
 struct io_result {

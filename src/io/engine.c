@@ -29,6 +29,7 @@ enum {
 	DIRECT_BLOCK = 4096,
 	SECTOR = 512,
 	RESULTS = 32,
+	DROP_BLOCK = 2 << 20, /* pages of the cache may be as large, and go as a whole or not at all */
 };
 
 #define NONE UINT32_MAX
@@ -40,6 +41,7 @@ struct read {
 	unsigned n_tries;
 	int64_t result;
 	uint32_t next;
+	bool is_dropping; /* what the page cache has of it; then it is read */
 };
 
 struct list {
@@ -123,6 +125,18 @@ static bool settle(struct read *r, int32_t n)
 	return false;
 }
 
+/* In the way of a read, for dropping pages may wait as reads do. What comes of it does not matter: it is advice. */
+static void start_dropping(struct io_engine *e, uint32_t number)
+{
+	const struct io_request *q = &e->reads[number].request;
+	const uint64_t first = q->offset / DROP_BLOCK * DROP_BLOCK;
+	const uint64_t end = (q->offset + q->n_bytes + DROP_BLOCK - 1) / DROP_BLOCK * DROP_BLOCK;
+	const struct io_attempt attempt = {.number = number, .fd = q->fd, .is_remote = q->is_remote, .is_drop = true,
+					   .n_bytes = (uint32_t)(end - first), .offset = first};
+
+	e->ops->start(e->backend, &attempt);
+}
+
 static void start(struct io_engine *e, uint32_t number)
 {
 	const struct read *r = &e->reads[number];
@@ -135,6 +149,10 @@ static void start(struct io_engine *e, uint32_t number)
 		.into = (char *)r->request.into + r->n_from,
 	};
 
+	if (r->is_dropping) {
+		start_dropping(e, number);
+		return;
+	}
 	e->ops->start(e->backend, &attempt);
 }
 
@@ -151,6 +169,11 @@ static void collect(struct io_engine *e)
 			uint32_t number = results[i].number;
 
 			assert(number < e->n_reads);
+			if (e->reads[number].is_dropping) {
+				e->reads[number].is_dropping = false;
+				start(e, number);
+				continue;
+			}
 			if (!settle(&e->reads[number], results[i].n_bytes)) {
 				start(e, number);
 				continue;
@@ -257,7 +280,7 @@ void io_engine_submit(struct io_engine *e, const struct io_request *request)
 	uint32_t number = pop(e, &e->free);
 
 	assert(request->offset <= (uint64_t)INT64_MAX - request->n_bytes);
-	e->reads[number] = (struct read){.request = *request};
+	e->reads[number] = (struct read){.request = *request, .is_dropping = request->is_again};
 	push(e, &e->waiting, number);
 }
 

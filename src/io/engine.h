@@ -32,6 +32,7 @@ struct io_request {
 	void *into; /* inside the staging area given to io_engine_new, or any memory (then never a
 		       fixed buffer) */
 	bool is_remote; /* of a file that is (io/file.h) */
+	bool is_again;	/* past the page cache: what it has of those bytes is dropped first, as far as the kernel lets it */
 };
 
 struct io_done {

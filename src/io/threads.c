@@ -12,6 +12,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -41,6 +42,16 @@ struct threads {
 	} locked;
 };
 
+static ssize_t attempt(const struct io_attempt *a)
+{
+	ssize_t n;
+
+	if (a->is_drop)
+		return -posix_fadvise(a->fd, (off_t)a->offset, (off_t)a->n_bytes, POSIX_FADV_DONTNEED);
+	n = pread(a->fd, a->into, a->n_bytes, (off_t)a->offset);
+	return n < 0 ? -errno : n;
+}
+
 /* Caller holds the lock, and gets it back. */
 static void read_one(struct threads *t)
 {
@@ -51,9 +62,7 @@ static void read_one(struct threads *t)
 	t->locked.in_head = (t->locked.in_head + 1) % t->depth;
 	t->locked.n_in--;
 	pthread_mutex_unlock(&t->locked.mutex);
-	n = pread(a.fd, a.into, a.n_bytes, (off_t)a.offset);
-	if (n < 0)
-		n = -errno;
+	n = attempt(&a);
 	pthread_mutex_lock(&t->locked.mutex);
 	assert(t->locked.n_out < t->depth);
 	t->locked.out[(t->locked.out_head + t->locked.n_out) % t->depth] =

@@ -11,6 +11,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,10 +180,12 @@ static void uring_start(void *backend, const struct io_attempt *a)
 {
 	struct uring *u = backend;
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
-	int buffer = buffer_of(u, a);
+	int buffer = a->is_drop ? -1 : buffer_of(u, a);
 
 	assert(sqe);
-	if (buffer >= 0)
+	if (a->is_drop)
+		io_uring_prep_fadvise(sqe, a->fd, a->offset, a->n_bytes, POSIX_FADV_DONTNEED);
+	else if (buffer >= 0)
 		io_uring_prep_read_fixed(sqe, a->fd, a->into, a->n_bytes, a->offset, buffer);
 	else
 		io_uring_prep_read(sqe, a->fd, a->into, a->n_bytes, a->offset);

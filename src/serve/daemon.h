@@ -148,6 +148,7 @@ struct daemon {
 	bool is_ledger_torn;	/* it does not end with a newline */
 	uint64_t n_ledger_lost; /* lines since the last one that could be written */
 	uint64_t bad_told_ns[CAUSE_COUNT], bad_untold[CAUSE_COUNT];
+	uint64_t mended_told_ns, n_mended_untold;
 	struct seen_bad seen_bad[SEEN_BAD_MAX];
 	unsigned n_seen_bad; /* ever */
 	struct snapshot snapshot;
@@ -247,6 +248,8 @@ void session_say_failed(struct daemon *d, struct session *s, int error, const ch
 /* ledger.c */
 int ledger_open(struct daemon *d, struct reason *why);
 void ledger_write(struct daemon *d, const struct core_action *a);
+/* A line in the log, for what was good when read again. */
+void ledger_mended(struct daemon *d, const struct core_action *a);
 /* Where a sample is and what it is called: "SHARD, key KEY, offset N". */
 void ledger_name(const struct daemon *d, uint32_t feed, uint64_t sample, char *text, size_t n_text);
 

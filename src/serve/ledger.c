@@ -8,6 +8,8 @@
  * a full disk leaves of one is taken back, what a crash leaves is at the next start. Several daemons may write one
  * ledger; each holds a shared lock on it, and only who is alone with it takes anything back. Who is not begins
  * the next line with a newline.
+ *
+ * What was damaged when first read and good when read again is no bad sample, and stands in the log alone.
  */
 #include "serve/daemon.h"
 
@@ -228,4 +230,25 @@ void ledger_write(struct daemon *d, const struct core_action *a)
 		write_line(d, a, &p);
 	remember(d, a, &p);
 	tell_log(d, a, &p);
+}
+
+void ledger_mended(struct daemon *d, const struct core_action *a)
+{
+	const struct samples *s = &d->feeds[a->mended.feed].dataset->samples;
+	char name[1024];
+
+	if (d->mended_told_ns && d->now_ns - d->mended_told_ns < MINUTE_NS) {
+		d->n_mended_untold++;
+		return;
+	}
+	if (a->mended.sample == UINT64_MAX)
+		snprintf(name, sizeof(name), "%s, offset %llu", s->shards[a->mended.shard].path,
+			 (unsigned long long)a->mended.offset);
+	else
+		ledger_name(d, a->mended.feed, a->mended.sample, name, sizeof(name));
+	log_warn("reads", "%s: %s: was damaged when read first, and was not when read again past the page cache: memory, "
+		 "cable or controller of this machine, or its storage, give wrong bytes now and then (%llu more since the last such line)",
+		 d->feeds[a->mended.feed].config->name, name, (unsigned long long)d->n_mended_untold);
+	d->mended_told_ns = d->now_ns;
+	d->n_mended_untold = 0;
 }

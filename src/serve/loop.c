@@ -62,6 +62,9 @@ static void carry_out(struct daemon *d)
 		case CORE_PEER_GONE:
 			session_peer_gone(d, &a);
 			break;
+		case CORE_MENDED:
+			ledger_mended(d, &a);
+			break;
 		}
 	}
 }

@@ -22,7 +22,7 @@ void reads_start(struct daemon *d, const struct core_action *a)
 	struct served_feed *f = &d->feeds[a->read.feed];
 	struct io_request request = {
 		.id = a->read.request, .offset = a->read.offset, .n_bytes = a->read.n_bytes,
-		.into = (char *)d->staging.base + a->read.into,
+		.into = (char *)d->staging.base + a->read.into, .is_again = a->read.is_again,
 	};
 	int r;
 

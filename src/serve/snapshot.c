@@ -133,6 +133,7 @@ static void take_reads(const struct daemon *d, struct snapshot_reads *ret)
 	core_view_totals(d->core, &t);
 	*ret = (struct snapshot_reads){
 		.n_reads = t.n_reads, .n_bytes = t.read_bytes, .n_sample_bytes = t.sample_bytes, .n_retries = t.n_retries,
+		.n_mended = t.n_mended,
 		.n_flying = d->n_flying, .staging_used = t.staging_used, .n_units = t.n_units,
 		.n_unit_bytes = t.inflated_bytes, .n_tasks = t.n_tasks, .n_task_samples = t.n_samples,
 		.n_worker_deaths = t.n_worker_deaths, .latency = d->read_latency};

@@ -49,6 +49,7 @@ struct snapshot_worker {
 
 struct snapshot_reads {
 	uint64_t n_reads, n_bytes, n_sample_bytes, n_retries, n_flying;
+	uint64_t n_mended; /* samples and units damaged when first read, good when read again */
 	uint64_t staging_used;		  /* bytes */
 	uint64_t n_units, n_unit_bytes;	  /* inflated whole */
 	uint64_t n_tasks, n_task_samples, n_worker_deaths;

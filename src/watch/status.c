@@ -73,6 +73,7 @@ static json_t *reads_json(const struct snapshot_reads *from)
 	put(r, "bytes", from->n_bytes);
 	put(r, "sample_bytes", from->n_sample_bytes);
 	put(r, "retries", from->n_retries);
+	put(r, "mended", from->n_mended);
 	put(r, "in_flight", from->n_flying);
 	put(r, "staging_bytes_used", from->staging_used);
 	put(r, "units_inflated", from->n_units);

@@ -13,9 +13,12 @@ import dataclasses
 import errno
 import heapq
 import os
+import pathlib
 import select
 import stat
 import struct
+import sys
+import tempfile
 import threading
 import time
 
@@ -31,15 +34,29 @@ class Fault:
     error: int = 0  # each read fails
     is_mute: bool = False  # no read is answered
     delay: float = 0.0  # seconds before each answer
+    wrong: dict = dataclasses.field(default_factory=dict)  # offset -> bits that are flipped in that byte
+    is_once: bool = False  # each of them in one answer, and not in those that follow
 
 
 class Refused(Exception):
     """Why there can be no such file system here."""
 
 
+def need():
+    """Skips the scene by name where there can be none."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="rf-") as probe:
+            (pathlib.Path(probe) / "empty").mkdir()
+            FileSystem(pathlib.Path(probe) / "empty", pathlib.Path(probe) / "at").close()
+    except Refused as why:
+        print(f"skipped: no FUSE file system can be made here: {why}")
+        sys.exit(77)
+
+
 class FileSystem:
-    def __init__(self, source, at):
-        self.source, self.at, self.faults = source, at, {}
+    def __init__(self, source, at, is_cached=False):
+        """is_cached: what was read stays in the page cache as long as the file is open, but for direct reads."""
+        self.source, self.at, self.faults, self.is_cached = source, at, {}, is_cached
         self.names = sorted(p.name for p in source.iterdir())
         self.late = []
         self.files = {name: open(source / name, "rb") for name in self.names}
@@ -101,7 +118,7 @@ class FileSystem:
         elif opcode == GETATTR:
             self.reply(unique, struct.pack("<QII", 0, 0, 0) + self.attributes(node))
         elif opcode in (OPEN, OPENDIR):
-            self.reply(unique, struct.pack("<QII", 0, DIRECT_IO if opcode == OPEN else 0, 0))
+            self.reply(unique, struct.pack("<QII", 0, DIRECT_IO if opcode == OPEN and not self.is_cached else 0, 0))
         elif opcode == READ:
             _, offset, size = struct.unpack_from("<QQI", body)
             heapq.heappush(self.late, (time.monotonic(), unique, node, offset, size))
@@ -151,4 +168,12 @@ class FileSystem:
             elif fault.error:
                 self.reply(unique, error=fault.error)
             else:
-                self.reply(unique, os.pread(self.files[self.names[node - 2]].fileno(), size, offset))
+                self.reply(unique, self.read(node, size, offset, fault))
+
+    def read(self, node, size, offset, fault):
+        data = bytearray(os.pread(self.files[self.names[node - 2]].fileno(), size, offset))
+        for at in [at for at in fault.wrong if offset <= at < offset + len(data)]:
+            data[at - offset] ^= fault.wrong[at]
+            if fault.is_once:
+                del fault.wrong[at]
+        return bytes(data)

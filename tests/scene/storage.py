@@ -5,7 +5,6 @@ either engine."""
 import errno
 import itertools
 import signal
-import sys
 import time
 
 import fuse
@@ -48,15 +47,19 @@ class Place:
         self.system.close()
 
 
-def rows_of(daemon, **options):
-    """index -> (valid, bytes) of an epoch."""
+def epoch_of(loader):
+    """index -> (valid, bytes, label) of an epoch."""
     rows = {}
-    with ringfeed.Loader("train", socket=daemon.socket, timeout=20, **options) as loader:
-        for batch in loader:
-            for i, index in enumerate(batch.index.tolist()):
-                rows[index] = (bool(batch.valid[i]), batch["image"][i].tobytes(), int(batch["label"][i]))
-            batch.release()
+    for batch in loader:
+        for i, index in enumerate(batch.index.tolist()):
+            rows[index] = (bool(batch.valid[i]), batch["image"][i].tobytes(), int(batch["label"][i]))
+        batch.release()
     return rows
+
+
+def rows_of(daemon, **options):
+    with ringfeed.Loader("train", socket=daemon.socket, timeout=20, **options) as loader:
+        return epoch_of(loader)
 
 
 def counted(daemon):
@@ -132,11 +135,5 @@ def p21_slow(folder):
 
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
-    try:
-        with scene.tempfile.TemporaryDirectory(prefix="rf-") as probe:
-            (scene.pathlib.Path(probe) / "empty").mkdir()
-            fuse.FileSystem(scene.pathlib.Path(probe) / "empty", scene.pathlib.Path(probe) / "at").close()
-    except fuse.Refused as why:
-        print(f"skipped: no FUSE file system can be made here: {why}")
-        sys.exit(77)
+    fuse.need()
     scene.main([p21_dead_storage, p14_p21_leaving, p21_slow])

@@ -252,6 +252,7 @@ void judge_end(struct sim *s)
 	core_view_totals(s->core, &totals);
 	SIM_CHECK(s, totals.staging_used == 0, "%llu bytes of staging are still in use",
 		  (unsigned long long)totals.staging_used);
+	SIM_CHECK(s, totals.n_mended == s->n_mended, "%llu are mended", (unsigned long long)totals.n_mended);
 	SIM_CHECK(s, s->n_flying == 0 && crew_is_idle(s), "something is still under way");
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++)
 		SIM_CHECK(s, !s->streams[i].is_used, "stream %u is not gone", i);

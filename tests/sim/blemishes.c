@@ -132,9 +132,13 @@ bool blemish_is_cause_real(const struct sim *s, uint32_t feed, uint64_t sample, 
 	case CAUSE_read_late:
 		return w->n_late[sample] >= 2 || packing_has(s, feed, sample, w->unit_late, 2);
 	case CAUSE_damaged_unit:
-		return packing_has(s, feed, sample, w->unit_damage, 2);
+		return packing_has(s, feed, sample, w->unit_damage, 2) && packing_is_certain(s, feed, sample);
 	default:
-		return cause != CAUSE_none && cause == world_cause(s, feed, sample);
+		if (cause_is_doubtful(cause) && packing_is_plain(s, feed, sample) &&
+		    (w->n_doubts[sample] < 2 || !w->is_certain[sample]))
+			return false;
+		return cause != CAUSE_none && (cause == world_cause(s, feed, sample) ||
+					       (cause == CAUSE_damaged_image && packing_is_plain(s, feed, sample)));
 	}
 }
 

@@ -130,6 +130,7 @@ static void answer_sample(struct sim *s, const struct sim_task *t, uint32_t i,
 			  struct answer_sample *ret)
 {
 	const struct task_sample *sample = &t->samples[i];
+	bool is_again;
 
 	*ret = (struct answer_sample){.code = ANSWER_DONE};
 	if (sample->flags & TASK_SAMPLE_MASK)
@@ -137,6 +138,11 @@ static void answer_sample(struct sim *s, const struct sim_task *t, uint32_t i,
 	if (world_is_large(s, t->head.feed, sample->sample) && !t->head.has_large) {
 		ret->code = ANSWER_NEED_LARGE;
 		sim_fault(s, FAULT_worker_need_large);
+	} else if (disk_is_damaged(s, t, i, &is_again)) {
+		ret->code = sim_odds(s, 2000) ? ANSWER_CHANGED : ANSWER_BAD;
+		ret->cause = ret->code == ANSWER_BAD ? CAUSE_damaged_image : CAUSE_none;
+		if (ret->code == ANSWER_CHANGED)
+			sim_fault(s, FAULT_header_damaged);
 	} else if (world_cause(s, t->head.feed, sample->sample) != CAUSE_none) {
 		ret->code = ANSWER_BAD;
 		ret->cause = world_cause(s, t->head.feed, sample->sample);
@@ -307,6 +313,28 @@ void crew_kill(struct sim *s, uint32_t worker)
 	doom(s, worker);
 }
 
+/* It has said the truth: which samples are bad, or seem so until they have been read once more. */
+static void note_bad(struct sim *s, const struct sim_task *t, const struct said *said)
+{
+	struct world_feed *w = &s->world.more[world_base(s, t->head.feed)];
+
+	for (uint32_t i = 0; t->head.kind == TASK_ROWS && i < t->head.n_samples; i++) {
+		const struct answer_sample *a = &said->samples[i];
+		const uint64_t sample = t->samples[i].sample;
+		bool is_doubtful = a->code == ANSWER_CHANGED || (a->code == ANSWER_BAD && cause_is_doubtful(a->cause));
+
+		if (a->code != ANSWER_BAD && a->code != ANSWER_CHANGED)
+			continue;
+		is_doubtful = is_doubtful && packing_is_plain(s, t->head.feed, sample);
+		oracle_doubt(s, t, i, !is_doubtful);
+		if (!is_doubtful)
+			continue;
+		w->n_doubts[sample]++;
+		disk_is_damaged(s, t, i, &w->is_certain[sample]);
+		w->n_changes += a->code == ANSWER_CHANGED && w->is_certain[sample];
+	}
+}
+
 void crew_answer(struct sim *s, uint32_t worker, uint64_t tag)
 {
 	static struct said said;
@@ -322,7 +350,7 @@ void crew_answer(struct sim *s, uint32_t worker, uint64_t tag)
 				    .n_samples = t->head.n_samples};
 	for (uint32_t i = 0; i < t->head.n_samples; i++) {
 		if (t->head.kind == TASK_INFLATE && !is_lie && !w->is_doomed)
-			inflate_answer(s, t, &said.samples[i]);
+			inflate_answer(s, t, &w->inflation, &said.samples[i]);
 		else if (t->head.kind == TASK_INFLATE)
 			said.samples[i] = (struct answer_sample){.code = ANSWER_DONE};
 		else
@@ -343,6 +371,7 @@ void crew_answer(struct sim *s, uint32_t worker, uint64_t tag)
 		return;
 	}
 	w->answered = t->head.id;
+	note_bad(s, t, &said);
 	put_down(s, w, is_done);
 	is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, said.n);
 	SIM_CHECK(s, is_believed, "the truth was not believed");

@@ -16,6 +16,7 @@ static void choose_fate(struct sim *s, struct flight *f, uint64_t *ret_latency)
 
 	*ret_latency = sim_between(s, 10 * US, s->world.read_ns_max);
 	f->fate = READ_FINE;
+	f->damaged = NO_PAGE;
 	if (s->is_ending)
 		return;
 	if (sim_odds(s, o->read_late))
@@ -30,6 +31,10 @@ static void choose_fate(struct sim *s, struct flight *f, uint64_t *ret_latency)
 		f->fate = sim_odds(s, 5000) ? READ_SHORT : READ_EMPTY;
 	else if (sim_odds(s, o->read_changed))
 		f->fate = READ_CHANGED;
+	else if (o->read_damaged && sim_odds(s, f->is_again ? 2000 : o->read_damaged)) {
+		f->damaged = sim_below(s, f->n_bytes / CORE_PAGE);
+		sim_fault(s, f->is_again ? FAULT_read_damaged_again : FAULT_read_damaged);
+	}
 	if (*ret_latency > s->world.spec.read_timeout_ns)
 		sim_fault(s, f->fate == READ_ERROR ? FAULT_read_late_fails : FAULT_read_late);
 	if (f->fate != READ_FINE)
@@ -71,6 +76,27 @@ static uint32_t count_in_time(const struct sim *s)
 	return n;
 }
 
+/* Somebody has said of something there that it is damaged. */
+static bool is_in_doubt(const struct sim *s, const struct flight *f)
+{
+	const struct world_feed *w = &s->world.more[f->feed];
+	const struct sample_shard *shard = &w->shards[f->shard];
+
+	for (uint64_t i = w->starts[f->shard]; shard->packing == PACKING_NONE && i < w->starts[f->shard + 1]; i++)
+		for (unsigned k = 0; w->n_doubts[i] && k < w->samples.n_fields; k++) {
+			const struct sample_place *p = samples_place(&w->samples, i, k);
+			const uint64_t at = (uint64_t)p->header_block * 512;
+
+			if (at < f->offset + f->n_bytes && at + p->size >= f->offset)
+				return true;
+		}
+	for (uint32_t i = shard->first_unit; shard->packing != PACKING_NONE && i < shard->first_unit + shard->n_units; i++)
+		if (w->unit_damage[i] && w->samples.units[i].offset < f->offset + f->n_bytes &&
+		    w->samples.units[i].offset + w->samples.units[i].n_bytes > f->offset)
+			return true;
+	return false;
+}
+
 void disk_read(struct sim *s, const struct core_action *a)
 {
 	struct flight *f = &s->flights[a->read.request];
@@ -98,7 +124,8 @@ void disk_read(struct sim *s, const struct core_action *a)
 	s->flying[s->n_flying - 1] = a->read.request;
 	*f = (struct flight){.is_used = true, .tag = ++s->tag, .feed = a->read.feed,
 			     .shard = a->read.shard, .n_bytes = a->read.n_bytes,
-			     .offset = a->read.offset, .into = a->read.into};
+			     .offset = a->read.offset, .into = a->read.into, .is_again = a->read.is_again};
+	SIM_CHECK(s, !f->is_again || is_in_doubt(s, f), "past the page cache, and nothing was damaged");
 	f->deadline = s->now + s->world.spec.read_timeout_ns;
 	choose_fate(s, f, &latency);
 	if (latency > s->world.spec.read_timeout_ns)
@@ -127,6 +154,8 @@ static int64_t land(struct sim *s, struct flight *f)
 		p->state = f->fate == READ_FINE || f->fate == READ_SHORT ? PAGE_HELD : PAGE_EMPTY;
 		p->n_valid = here < CORE_PAGE ? here : CORE_PAGE;
 		p->landed_ns = s->now;
+		p->is_damaged = i == f->damaged;
+		p->is_again = f->is_again;
 	}
 	return f->fate == READ_ERROR ? -EIO : (int64_t)n;
 }
@@ -234,4 +263,21 @@ void disk_unpin(struct sim *s, const struct sim_task *t)
 			for (uint64_t at = x->at / CORE_PAGE; at * CORE_PAGE < x->at + x->n_bytes; at++)
 				s->pages[at].n_readers--;
 		}
+}
+
+bool disk_is_damaged(const struct sim *s, const struct sim_task *t, uint32_t sample, bool *ret_is_again)
+{
+	unsigned n_fields = s->world.more[t->head.feed].samples.n_fields;
+	bool is_damaged = false;
+
+	*ret_is_again = true;
+	for (unsigned f = 0; f < n_fields; f++) {
+		const struct task_extent *x = &t->extents[sample * n_fields + f];
+
+		for (uint64_t at = x->at / CORE_PAGE; at * CORE_PAGE < x->at + x->n_bytes; at++) {
+			is_damaged = is_damaged || s->pages[at].is_damaged;
+			*ret_is_again = *ret_is_again && s->pages[at].is_again;
+		}
+	}
+	return is_damaged;
 }

@@ -157,9 +157,28 @@ static void judge_gone(struct sim *s, const struct core_action *a)
 	s->n_gone++;
 }
 
+static void judge_mended(struct sim *s, const struct core_action *a)
+{
+	const struct world_feed *w = &s->world.more[a->mended.feed];
+	bool is_unit = a->mended.sample == UINT64_MAX, is_real = false;
+
+	SIM_CHECK(s, world_base(s, a->mended.feed) == a->mended.feed, "a view");
+	s->n_mended++;
+	sim_fault(s, is_unit ? FAULT_unit_mended : FAULT_sample_mended);
+	if (!is_unit) {
+		SIM_CHECK(s, packing_is_plain(s, a->mended.feed, a->mended.sample) && w->n_doubts[a->mended.sample],
+			  "sample %llu was never damaged", (unsigned long long)a->mended.sample);
+		return;
+	}
+	for (uint64_t i = 0; i < w->samples.n_units; i++)
+		is_real = is_real || (w->samples.units[i].offset == a->mended.offset && w->unit_damage[i] &&
+				      w->unit_damage[i] < DAMAGED);
+	SIM_CHECK(s, is_real, "no unit was damaged there");
+}
+
 void judge_action(struct sim *s, const struct core_action *a)
 {
-	SIM_CHECK(s, a->kind == CORE_READ || a->kind == CORE_TASK || a->kind == CORE_KILL_WORKER ||
+	SIM_CHECK(s, a->kind == CORE_READ || a->kind == CORE_TASK || a->kind == CORE_KILL_WORKER || a->kind == CORE_MENDED ||
 		  a->stream < s->world.spec.n_streams, "stream %u", a->stream);
 	switch (a->kind) {
 	case CORE_READ:
@@ -188,6 +207,9 @@ void judge_action(struct sim *s, const struct core_action *a)
 		break;
 	case CORE_PEER_GONE:
 		judge_peer_gone(s, a);
+		break;
+	case CORE_MENDED:
+		judge_mended(s, a);
 		break;
 	}
 }

@@ -174,7 +174,7 @@ static void take_row(struct sim *s, const struct sim_task *t, const struct sim_w
 	struct point at = batch_of(s, c, row_at, w->row);
 	struct row *row = &slot->rows[w->row];
 	unsigned counts;
-	bool is_blamed;
+	bool is_same, is_blamed;
 
 	if (!slot->has_batch || slot->batch != c->batch || point_compare(slot->point, at) != 0) {
 		SIM_CHECK(s, !is_begun(t, w), "two batches in one task");
@@ -186,14 +186,16 @@ static void take_row(struct sim *s, const struct sim_task *t, const struct sim_w
 	slot->taken_ns = s->now;
 	counts = narrow(s, c, said, row_at);
 	/* Where it is known for sure how many were bad: a substitute may be the same sample again. */
-	is_blamed = row->is_blamed && row->counts == counts && (counts & (counts - 1)) == 0 &&
-		    row->stamp == c->n_disturbances;
+	is_same = row->counts == counts && (counts & (counts - 1)) == 0 && row->stamp == c->n_disturbances;
+	is_blamed = row->is_blamed && is_same;
+	SIM_CHECK(s, !row->is_over || !is_same, "a sample that is bad is made again");
 	SIM_CHECK(s, !is_blamed || (t->head.n_samples == 1 && is_idle),
 		  "a sample on which a worker died is not tried alone");
 	*row = (struct row){.position = said->position, .sample = said->sample, .task = t->head.id,
 			    .stamp = c->n_disturbances, .is_masked = said->flags & TASK_SAMPLE_MASK,
 			    .is_in_hand = true, .may_be_good = counts & 1, .may_be_bad = counts > 1,
-			    .is_blamed = is_blamed, .counts = counts};
+			    .is_blamed = is_blamed, .counts = counts,
+			    .n_doubts = is_same ? row->n_doubts : 0};
 }
 
 static void take_write(struct sim *s, const struct sim_task *t, struct sim_write *w, bool is_idle)
@@ -227,6 +229,17 @@ void oracle_blame(struct sim *s, const struct sim_task *t)
 		struct row *row = &s->slots[w->feed][w->slot].rows[w->row];
 
 		row->is_blamed = row->is_blamed || row->task == t->head.id;
+	}
+}
+
+void oracle_doubt(struct sim *s, const struct sim_task *t, uint32_t sample, bool is_final)
+{
+	for (unsigned i = 0; i < t->n_writes; i++) {
+		const struct sim_write *w = &t->writes[i];
+		struct row *row = &s->slots[w->feed][w->slot].rows[w->row];
+
+		if (w->sample == sample && row->task == t->head.id && row->is_in_hand)
+			row->is_over = ++row->n_doubts >= 2 || is_final;
 	}
 }
 

@@ -132,6 +132,27 @@ bool packing_has(const struct sim *s, uint32_t feed, uint64_t sample, const uint
 	return false;
 }
 
+bool packing_is_plain(const struct sim *s, uint32_t feed, uint64_t sample)
+{
+	const struct world_feed *w = &s->world.more[feed];
+	uint64_t in_shard;
+
+	return w->shards[order_shard_of(&w->order_shards, sample, &in_shard)].packing == PACKING_NONE;
+}
+
+/* One of its units was damaged, and all its bytes were from past the page cache then. */
+bool packing_is_certain(const struct sim *s, uint32_t feed, uint64_t sample)
+{
+	const struct world_feed *w = &s->world.more[feed];
+	uint64_t in_shard;
+	uint32_t shard = order_shard_of(&w->order_shards, sample, &in_shard);
+
+	for (unsigned f = 0; f < w->samples.n_fields; f++)
+		if (w->is_unit_certain[unit_of(&w->samples, shard, sample, f)])
+			return true;
+	return false;
+}
+
 void packing_charge(struct sim *s, const struct flight *f, bool is_late)
 {
 	struct world_feed *w = &s->world.more[f->feed];
@@ -156,7 +177,7 @@ static uint32_t shard_of_unit(const struct world_feed *w, uint32_t unit)
 	return shard;
 }
 
-static void pin_piece(struct sim *s, const struct sim_task *t, uint32_t shard, uint64_t place)
+static void pin_piece(struct sim *s, const struct sim_task *t, struct sim_inflation *state, uint32_t shard, uint64_t place)
 {
 	const struct task_inflate *in = &t->inflate;
 
@@ -170,6 +191,8 @@ static void pin_piece(struct sim *s, const struct sim_task *t, uint32_t shard, u
 		SIM_CHECK(s, p->state == PAGE_HELD && p->unit == NOBODY && p->feed == t->head.feed &&
 			  p->shard == shard && p->file_page == place / CORE_PAGE + at - in->from / CORE_PAGE,
 			  "not the next bytes of the unit");
+		state->has_damage = state->has_damage || p->is_damaged;
+		state->is_again = state->is_again && p->is_again;
 		SIM_CHECK(s, p->n_valid >= (end < CORE_PAGE ? end : CORE_PAGE), "a piece past what was read");
 		p->n_readers++;
 	}
@@ -207,10 +230,11 @@ void inflate_take(struct sim *s, uint32_t worker, const struct sim_task *t)
 	u = &w->samples.units[in->unit];
 	SIM_CHECK(s, in->n_raw == u->n_raw, "a unit's length");
 	if (in->flags & TASK_INFLATE_FIRST)
-		*state = (struct sim_inflation){.is_active = true, .feed = t->head.feed, .unit = in->unit, .into = in->into};
+		*state = (struct sim_inflation){.is_active = true, .feed = t->head.feed, .unit = in->unit, .into = in->into,
+						.is_again = true};
 	SIM_CHECK(s, state->is_active && state->feed == t->head.feed && state->unit == in->unit && state->into == in->into,
 		  "a piece of what this worker does not inflate");
-	pin_piece(s, t, shard_of_unit(w, in->unit), u->offset + state->n_taken);
+	pin_piece(s, t, state, shard_of_unit(w, in->unit), u->offset + state->n_taken);
 	check_target(s, worker, in);
 	state->n_taken += in->n_bytes;
 	SIM_CHECK(s, (state->n_taken == u->n_bytes) == ((in->flags & TASK_INFLATE_LAST) != 0), "the last piece or not?");
@@ -232,17 +256,19 @@ void inflate_over(struct sim *s, uint32_t worker, const struct sim_task *t, bool
 			.landed_ns = s->now};
 }
 
-/* A damaged unit says so at its end, a good one now and then amid it, by a fault that does not come again. */
-void inflate_answer(struct sim *s, const struct sim_task *t, struct answer_sample *ret)
+/* A damaged unit says so at its end, a good one by damaged bytes, or now and then amid it, by a fault that does not come
+ * again. */
+void inflate_answer(struct sim *s, const struct sim_task *t, const struct sim_inflation *state, struct answer_sample *ret)
 {
 	struct world_feed *w = &s->world.more[t->head.feed];
-	bool is_damaged = (t->inflate.flags & TASK_INFLATE_LAST) && w->unit_damage[t->inflate.unit] >= DAMAGED;
+	bool is_last = t->inflate.flags & TASK_INFLATE_LAST, is_damaged = is_last && w->unit_damage[t->inflate.unit] >= DAMAGED;
 
 	*ret = (struct answer_sample){.code = ANSWER_DONE};
-	if (!is_damaged && (s->is_ending || !sim_odds(s, s->world.odds.flaky)))
+	if (!is_damaged && !(is_last && state->has_damage) && (s->is_ending || !sim_odds(s, s->world.odds.flaky)))
 		return;
 	if (!is_damaged)
 		w->unit_damage[t->inflate.unit]++;
+	w->is_unit_certain[t->inflate.unit] = state->is_again;
 	sim_fault(s, is_damaged ? FAULT_unit_damaged : FAULT_unit_flaky);
 	*ret = (struct answer_sample){.code = ANSWER_BAD, .cause = CAUSE_damaged_unit, .detail = "why"};
 }

@@ -161,7 +161,7 @@ static void happen(struct sim *s, const struct event *e)
 static void print_action(const struct sim *s, const struct core_action *a)
 {
 	static const char *const names[] = {"read", "task", "kill", "lend", "epoch-end", "fail", "bad", "gone",
-					     "peer-gone"};
+					     "peer-gone", "mended"};
 
 	printf("%12" PRIu64 "     -> %s", s->now, names[a->kind]);
 	if (a->kind == CORE_READ)

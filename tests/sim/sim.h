@@ -65,12 +65,16 @@ struct world_feed {
 	unsigned bad, poison, large;		      /* of 10,000 samples */
 	uint32_t *n_errors, *n_late, *n_deaths, *n_overruns; /* faults injected, by sample */
 	uint32_t *unit_errors, *unit_late, *unit_deaths, *unit_overruns, *unit_damage; /* by unit */
+	/* Of a sample that was said to be damaged, or a unit: how often, and whether all its bytes were from past the
+	 * page cache when last it was. */
+	uint32_t *n_doubts;
+	bool *is_certain, *is_unit_certain;
 	uint64_t n_changes;			      /* injected */
 };
 
 /* How often faults come, of 10,000. */
 struct odds {
-	unsigned read_error, read_late, read_never, read_changed, read_short;
+	unsigned read_error, read_late, read_never, read_changed, read_short, read_damaged;
 	unsigned die, hang, slow, lie, flaky;
 	unsigned seek, detach, kill, stall, goodbye, flood;
 };
@@ -117,7 +121,10 @@ struct page {
 	uint64_t file_page, n_valid; /* which page of the file or of the unit, how many bytes of it */
 	uint32_t n_readers;	     /* tasks in a hand that read it */
 	uint64_t landed_ns;
+	bool is_damaged, is_again; /* again: it was read past the page cache */
 };
+
+#define NO_PAGE UINT64_MAX
 
 enum read_fate { READ_FINE, READ_ERROR, READ_SHORT, READ_EMPTY, READ_CHANGED };
 
@@ -127,6 +134,8 @@ struct flight {
 	uint32_t feed, shard, n_bytes;
 	uint64_t offset, into, deadline;
 	enum read_fate fate;
+	bool is_again;
+	uint64_t damaged; /* which of its pages, or NO_PAGE */
 };
 
 /* ---- workers ---- */
@@ -153,6 +162,7 @@ struct sim_inflation {
 	bool is_active;
 	uint32_t feed, unit;
 	uint64_t into, n_taken; /* compressed bytes given to it */
+	bool has_damage, is_again; /* some of them are damaged; all of them are from past the page cache */
 };
 
 struct sim_worker {
@@ -178,6 +188,8 @@ struct row {
 	bool is_masked, is_done, is_in_hand;
 	bool may_be_good, may_be_bad; /* both: the same sample once more, after a disturbance */
 	bool is_blamed;	 /* a worker died on it: it goes alone until it is done or bad */
+	unsigned n_doubts; /* how often its sample was said to be damaged */
+	bool is_over;	 /* it is bad for good, and not to be made once more */
 	unsigned counts; /* how many were bad before: a substitute may be the same sample again, and is not to blame */
 };
 
@@ -307,7 +319,7 @@ struct sim {
 	bool was_busy;
 	bool is_ending, is_verbose;
 	uint64_t n_faults[FAULTS];
-	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, n_riders, worst_wait_ns, worst_wait_events;
+	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, n_riders, n_mended, worst_wait_ns, worst_wait_events;
 };
 
 /* sim.c */
@@ -351,6 +363,8 @@ void disk_done(struct sim *s, uint32_t request, uint64_t tag);
 /* No read in flight whose deadline the core has forgotten. */
 void disk_judge(const struct sim *s);
 /* The extent is in staging, whole and of the file it should be of. */
+/* Are any of the sample's bytes damaged? Were all of them read past the page cache? */
+bool disk_is_damaged(const struct sim *s, const struct sim_task *t, uint32_t sample, bool *ret_is_again);
 void disk_pin(struct sim *s, const struct sim_task *t);
 void disk_unpin(struct sim *s, const struct sim_task *t);
 
@@ -359,11 +373,13 @@ void disk_unpin(struct sim *s, const struct sim_task *t);
 void packing_cut(struct sim *s, struct samples *samples, size_t shard);
 void packing_count(struct samples *samples);
 /* Has a unit of the sample had that many of these faults? */
+bool packing_is_plain(const struct sim *s, uint32_t feed, uint64_t sample);
+bool packing_is_certain(const struct sim *s, uint32_t feed, uint64_t sample);
 bool packing_has(const struct sim *s, uint32_t feed, uint64_t sample, const uint32_t *by_unit, uint32_t least);
 void packing_charge(struct sim *s, const struct flight *f, bool is_late);
 void inflate_take(struct sim *s, uint32_t worker, const struct sim_task *t);
 void inflate_over(struct sim *s, uint32_t worker, const struct sim_task *t, bool is_done);
-void inflate_answer(struct sim *s, const struct sim_task *t, struct answer_sample *ret);
+void inflate_answer(struct sim *s, const struct sim_task *t, const struct sim_inflation *state, struct answer_sample *ret);
 
 /* crew.c */
 void crew_take(struct sim *s, const struct core_action *a);
@@ -379,6 +395,8 @@ void oracle_start(struct sim *s, uint32_t stream, uint32_t batch, uint64_t epoch
 /* is_idle: the worker has nothing else in hand. */
 void oracle_task(struct sim *s, struct sim_task *t, bool is_idle);
 /* A worker died on it. */
+/* The sample is bad, so a worker says; is_final: reading it once more does not help. */
+void oracle_doubt(struct sim *s, const struct sim_task *t, uint32_t sample, bool is_final);
 void oracle_blame(struct sim *s, const struct sim_task *t);
 /* The task is out of the worker's hand; each of its rows is done where is_done says so. */
 void oracle_task_over(struct sim *s, const struct sim_task *t, const bool *is_done);

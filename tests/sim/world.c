@@ -190,6 +190,7 @@ static void make_units(struct sim *s, struct world_feed *more)
 	more->unit_deaths = calloc(n, sizeof(uint32_t));
 	more->unit_overruns = calloc(n, sizeof(uint32_t));
 	more->unit_damage = calloc(n, sizeof(uint32_t));
+	more->is_unit_certain = calloc(n, sizeof(bool));
 	for (uint64_t i = 0; damaged && i + 1 < n; i++)
 		more->unit_damage[i] = sim_odds(s, damaged) ? DAMAGED : 0;
 }
@@ -241,6 +242,8 @@ static void make_feed(struct sim *s, uint32_t feed)
 	more->n_late = calloc(n, sizeof(uint32_t));
 	more->n_deaths = calloc(n, sizeof(uint32_t));
 	more->n_overruns = calloc(n, sizeof(uint32_t));
+	more->n_doubts = calloc(n, sizeof(uint32_t));
+	more->is_certain = calloc(n, sizeof(bool));
 	make_units(s, more);
 	*f = (struct core_feed){.name = names[feed], .samples = &more->samples, .slot_bytes = 1 << 20, .base = feed};
 	f->inflated_bytes = core_inflated_least(f->samples);
@@ -293,6 +296,7 @@ static void make_odds(struct sim *s)
 		o->read_never = sim_odds(s, 1000) ? 10 : 0;
 		o->read_changed = sim_odds(s, 500) ? 20 : 0;
 		o->read_short = sim_odds(s, 800) ? 20 : 0;
+		o->read_damaged = sim_odds(s, 4000) ? (unsigned)sim_below(s, 1000) : 0;
 		o->die = sim_odds(s, 5000) ? (unsigned)sim_below(s, 500) : 0;
 		o->hang = sim_odds(s, 3000) ? (unsigned)sim_below(s, 200) : 0;
 		o->slow = sim_odds(s, 3000) ? (unsigned)sim_below(s, 500) : 0;
@@ -428,5 +432,8 @@ void world_free(struct sim *s)
 		free(f->unit_deaths);
 		free(f->unit_overruns);
 		free(f->unit_damage);
+		free(f->n_doubts);
+		free(f->is_certain);
+		free(f->is_unit_certain);
 	}
 }

@@ -19,7 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -171,6 +173,7 @@ static void draw_request(struct io_request *r, unsigned alignment, unsigned beyo
 	r->n_bytes = (uint32_t)(draw(BUFFER - BLOCK) / alignment * alignment +
 				(alignment > 1 ? alignment : 0));
 	r->into = buffer(r->id) + (alignment > 1 ? 0 : draw(64));
+	r->is_again = draw(8) == 0;
 	memset(buffer(r->id), 0xaa, BUFFER);
 }
 
@@ -341,6 +344,59 @@ static void free_in_flight(void **state)
 	assert_null(io_engine_free(NULL));
 }
 
+/* How many of the file's pages the page cache has, from first up to end. */
+static unsigned count_cached(int fd, uint64_t first, uint64_t end)
+{
+	unsigned char has[FILE_BYTES / BLOCK + 1];
+	void *at = mmap(NULL, FILE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+	unsigned n = 0;
+
+	assert_true(at != MAP_FAILED);
+	assert_int_equal(mincore(at, FILE_BYTES, has), 0);
+	munmap(at, FILE_BYTES);
+	for (uint64_t i = first / BLOCK; i < end / BLOCK; i++)
+		n += has[i] & 1;
+	return n;
+}
+
+/* A read past the page cache leaves of what was in there around it at most what it has read itself. */
+static void past_the_cache(void **state)
+{
+	enum { PART = 2 << 20, AT = PART + 3 * BLOCK };
+	struct io_engine *e = new_engine(&staging);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct io_request r = {.id = 1, .fd = fd, .offset = AT, .n_bytes = 9 * BLOCK, .into = buffer(1)};
+	struct statfs of;
+	struct io_done done;
+
+	assert_int_equal(fstatfs(fd, &of), 0);
+	if (of.f_type == 0x01021994) {
+		print_message("skipped: %s is in a tmpfs, which is page cache alone\n", path);
+		close(fd);
+		io_engine_free(e);
+		skip();
+	}
+	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM); /* nothing is read ahead */
+	for (uint64_t at = 0; at < 6 * (uint64_t)PART; at += BUFFER)
+		assert_true(pread(fd, buffer(0), BUFFER, (off_t)at) > 0);
+	assert_int_equal(count_cached(fd, 0, 6 * (uint64_t)PART), 6 * PART / BLOCK);
+	for (int i = 0; i < 2; i++) {
+		r.is_again = i == 1;
+		io_engine_submit(e, &r);
+		io_engine_flush(e);
+		do {
+			wait_readable(e);
+		} while (io_engine_reap(e, &done, 1) == 0);
+		assert_int_equal(done.n_bytes, 9 * BLOCK);
+		check_bytes(buffer(1), AT, 9 * BLOCK);
+		assert_int_equal(count_cached(fd, PART, 2 * PART), i ? 9 : PART / BLOCK);
+	}
+	assert_int_equal(count_cached(fd, 0, PART), PART / BLOCK);
+	assert_int_equal(count_cached(fd, 2 * PART, 6 * (uint64_t)PART), 4 * PART / BLOCK);
+	close(fd);
+	io_engine_free(e);
+}
+
 static atomic_int n_signals, n_elsewhere;
 static pid_t main_thread;
 
@@ -418,7 +474,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(random_reads),	    cmocka_unit_test(split_reads),
 		cmocka_unit_test(errors_come_out),  cmocka_unit_test(really_short_reads),
 		cmocka_unit_test(free_in_flight),   cmocka_unit_test(storm_of_signals),
-		cmocka_unit_test(readiness_clears),
+		cmocka_unit_test(readiness_clears), cmocka_unit_test(past_the_cache),
 	};
 	struct io_engine *e;
 	struct reason why;
