@@ -10,7 +10,7 @@
  * charges within quota: take_lease (judge.c), disk_read, crew_take.
  * progress: judge_hungry, judge_calm; nothing under way at the end: judge_end.
  * a token resumes to the same future: oracle_start takes what the trainer kept, and judge_token and judge_rows go by it.
- * no wait unaccounted for: judge_waits, judge_times (judge.c).
+ * no wait unaccounted for: judge_waits, judge_cause, judge_times (judge.c).
  */
 #include "sim.h"
 
@@ -153,6 +153,26 @@ static void judge_hungry(struct sim *s, struct oracle_stream *o, bool is_quiet)
 		s->worst_wait_events = s->n_events - o->n_hungry_events;
 }
 
+static bool is_inflated_for(const struct sim *s, uint32_t base)
+{
+	for (uint32_t i = 0; i < s->world.spec.n_workers; i++)
+		for (unsigned k = 0; k < s->workers[i].n_tasks; k++)
+			if (s->workers[i].tasks[k].head.kind == TASK_INFLATE && s->workers[i].tasks[k].head.feed == base)
+				return true;
+	return false;
+}
+
+/* It is said to wait for workers when it does, and for reads when nothing else is done for it. */
+static void judge_cause(struct sim *s, const struct oracle_stream *o, int wait)
+{
+	SIM_CHECK(s, (wait == CORE_WAIT_TRAINER) == (o->n_leased > 1 || o->n_leased >= o->credit),
+		  "it holds %u of %u and waits for %d", o->n_leased, o->credit, wait);
+	SIM_CHECK(s, wait == CORE_WAIT_DECODE || wait == CORE_WAIT_TRAINER || !is_being_made(s, o),
+		  "its batch is being made and it waits for %d", wait);
+	SIM_CHECK(s, wait != CORE_WAIT_READ || !is_inflated_for(s, world_base(s, o->feed)), "its units are being inflated");
+	SIM_CHECK(s, wait != CORE_WAIT_DECODE || !crew_is_idle(s), "it waits for idle workers");
+}
+
 static void judge_stream(struct sim *s, uint32_t stream, bool is_quiet)
 {
 	struct oracle_stream *o = &s->streams[stream];
@@ -170,6 +190,7 @@ static void judge_stream(struct sim *s, uint32_t stream, bool is_quiet)
 	SIM_CHECK(s, !o->must_end, "the end of the epoch is not told");
 	SIM_CHECK(s, o->n_peers == 0, "stream %u is not told of a death", stream);
 	judge_waits(s, o, &v);
+	judge_cause(s, o, v.wait);
 	judge_lag(s, o, &v);
 	if (o->n_leased < o->credit)
 		judge_hungry(s, o, is_quiet);

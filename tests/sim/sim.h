@@ -306,6 +306,8 @@ struct sim {
 	bool is_calm; /* faults have stopped */
 	bool was_busy;
 	bool is_ending, is_verbose;
+	bool is_late_lending; /* in this event a batch without rows was lent */
+	uint64_t n_begun;     /* reads and tasks */
 	uint64_t n_faults[FAULTS];
 	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, n_riders, worst_wait_ns, worst_wait_events;
 };
@@ -333,6 +335,8 @@ void sim_later(struct sim *s, uint64_t in_ns, enum event_kind kind, uint32_t who
 /* memory.c */
 /* Allocations not freed yet. */
 uint64_t memory_live(void);
+/* Bytes that malloc and calloc have ever been asked for. */
+uint64_t memory_asked(void);
 
 /* world.c */
 void world_make(struct sim *s);
