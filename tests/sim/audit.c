@@ -247,6 +247,7 @@ void judge_state(struct sim *s)
 	for (uint32_t i = 0; i < s->world.spec.n_feeds; i++)
 		judge_feed(s, i);
 	disk_judge(s);
+	clock_judge(s);
 	if (s->n_events % s->world.check_every == 0)
 		core_check(s->core);
 }

@@ -126,7 +126,7 @@ static struct event take_event(struct sim *s)
 static void happen(struct sim *s, const struct event *e)
 {
 	static const char *const names[] = {"read", "answer", "dead", "up", "trainer", "hangup", "exit",
-					     "unseen"};
+					     "unseen", "cpu"};
 
 	if (s->is_verbose)
 		printf("%12" PRIu64 " %s %u\n", s->now, names[e->kind], e->who);
@@ -154,6 +154,9 @@ static void happen(struct sim *s, const struct event *e)
 		break;
 	case EVENT_UNSEEN:
 		trainer_unseen(s, e->who, e->tag);
+		break;
+	case EVENT_CPU:
+		clock_told(s, e->who, e->tag);
 		break;
 	}
 }
