@@ -33,6 +33,8 @@ void clock_told(struct sim *s, uint32_t worker, uint64_t task)
 		return;
 	w->cpu_ns += used;
 	w->counted_ns = s->now;
+	if (w->is_watched && w->cpu_ns - w->cpu_began_ns > s->world.spec.task_cpu_ns && sim_odds(s, 3000)) /* not more */
+		w->cpu_ns = w->cpu_began_ns + s->world.spec.task_cpu_ns;
 	if (!w->is_watched)
 		w->cpu_began_ns = w->cpu_ns;
 	else if (w->cpu_ns - w->cpu_began_ns > s->world.spec.task_cpu_ns)

@@ -31,7 +31,8 @@ struct scene {
 	} reads[QUEUE];
 	uint64_t tasks[QUEUE];
 	uint32_t n_samples[QUEUE]; /* of each task */
-	unsigned n_reads, n_ended, n_tasks, n_answered, n_lent;
+	uint64_t leases[QUEUE];
+	unsigned n_reads, n_ended, n_tasks, n_answered, n_lent, n_failed;
 };
 
 /* Samples of three pages each, too far apart to be read together. */
@@ -89,9 +90,11 @@ static void take_actions(struct scene *s)
 			s->reads[s->n_reads++].offset = a.read.offset;
 		} else if (a.kind == CORE_TASK) {
 			take_task(s, &a);
-		} else {
+		} else if (a.kind == CORE_FAIL) {
+			s->n_failed++;
+		} else if (a.kind != CORE_BAD) {
 			assert_int_equal(a.kind, CORE_LEND);
-			s->n_lent++;
+			s->leases[s->n_lent++] = a.lend.lease;
 		}
 	}
 }
@@ -192,6 +195,74 @@ static void as_far_as_room_goes(void **state)
 	assert_in_range(n, (180 - 72) / 2 / 3, (180 - 72) / 3);
 }
 
+/*
+ * Reading ahead waits until a quarter of its zone is free: of 240 pages 60. A sample is of 15 pages, and 16 are booked.
+ * Six rows have 90 pages in the beginning, and ten samples are read into the rest. A worker frees those of the rows: with
+ * the fourth there are 60 again, for four samples. Of each batch released the next one's two rows are made: what they
+ * free is counted below, and that no more than 240 pages are booked.
+ */
+static void in_rounds(void **state)
+{
+	static const unsigned n_more[] = {3, 0, 4, 0, 4, 0, 4, 0}; /* of 60 free pages; 15 were left the first time */
+	struct scene *s = *state;
+
+	for (uint32_t i = 0; i < SAMPLES; i++)
+		s->places[i] = (struct sample_place){.header_block = i * (4 * APART / 512), .size = 15 * 4096 - 512};
+	s->shard.file_size = s->shard.raw_size = (uint64_t)SAMPLES * 4 * APART;
+	s->samples.largest_extent = 15 * 4096;
+	s->feed.batch_size = s->feed.n_rows = 2;
+	s->spec.n_ahead = 500;
+	s->spec.staging_bytes = 320 * 4096;
+	start(s);
+	attach(s, 0);
+	run(s);
+	assert_int_equal(s->n_reads, SLOTS * 2 + 10);
+	core_on_worker_up(s->core, 0, 0);
+	take_actions(s);
+	run(s);
+	assert_int_equal(s->n_reads, SLOTS * 2 + 10 + 4);
+	for (unsigned i = 0; i < sizeof(n_more) / sizeof(n_more[0]); i++) {
+		const unsigned n = s->n_reads;
+
+		assert_true(core_on_release(s->core, 0, 0, s->leases[i]));
+		take_actions(s);
+		run(s);
+		assert_int_equal(s->n_reads - n, n_more[i]);
+	}
+}
+
+/* The one who reads ahead first comes upon a sample that ends its run: what it has planned must not be taken for the
+ * other's, who has the same numbers a moment later. Which of them is first goes in turns. */
+static void failure_amid_a_round(void **state)
+{
+	struct scene *s = *state;
+	const struct core_seek to = {.serial = 1, .position = 100};
+	struct reason why;
+	unsigned n_failed = 0;
+
+	for (unsigned turn = 0; turn < 2; turn++) {
+		set_up(state);
+		s->feed.policy = CORE_BAD_FAIL;
+		s->places[130].header_block = s->places[130].size = SAMPLE_MISSING;
+		start(s);
+		attach(s, 0);
+		attach(s, 500);
+		run(s);
+		for (unsigned i = 0; i < turn; i++) {
+			core_on_time(s->core, 0);
+			take_actions(s);
+		}
+		assert_int_equal(core_on_seek(s->core, 0, 0, &to, &why), 0);
+		take_actions(s);
+		run(s);
+		n_failed += s->n_failed;
+		assert_int_equal(count_read(s, 500), SLOTS * ROWS + 40);
+		if (turn == 0)
+			tear_down(state);
+	}
+	assert_in_range(n_failed, 1, 2);
+}
+
 /* Two who go their own ways share what may be read ahead, as soon as the one who was there first begins anew. */
 static void each_its_share(void **state)
 {
@@ -255,6 +326,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(as_many_as_may_be, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(none, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(as_far_as_room_goes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(in_rounds, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(failure_amid_a_round, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(each_its_share, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(rows_first, set_up, tear_down),
 	};
