@@ -290,6 +290,13 @@ static void check_tracks(const struct core *c, const struct tally *tally)
 	assert(n_ahead == c->n_ahead && n_ahead <= c->spec.n_ahead);
 }
 
+/* A slot that is held without a lease is held once. */
+static void check_hold(const struct stream *s, uint32_t hold)
+{
+	for (uint32_t i = 0; i < s->n_holds; i++)
+		assert(i == hold || s->holds[hold].lease != 0 || s->holds[i].slot != s->holds[hold].slot);
+}
+
 /* Each hold is counted at its slot, and nothing else is. */
 static void check_holds(const struct core *c)
 {
@@ -303,6 +310,7 @@ static void check_holds(const struct core *c)
 			continue;
 		for (uint32_t k = 0; k < s->n_holds; k++) {
 			assert(c->slots[s->holds[k].slot].n_holders > 0);
+			check_hold(s, k);
 			n_lent += s->holds[k].lease != 0;
 		}
 		n_holds += s->n_holds;

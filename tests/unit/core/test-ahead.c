@@ -3,6 +3,7 @@
 /*
  * What is read and when, where no row waits for it: as many samples as may be read ahead of their slots, each once and
  * in order; and a unit that rows wait for before those read ahead. The disk and the worker do at once what they are told.
+ * And more workers at once than there is room for actions.
  */
 #include "core/core.h"
 
@@ -14,7 +15,7 @@
 
 #include <cmocka.h>
 
-enum { SAMPLES = 1000, APART = 32 << 10, PAYLOAD = 3 * 4096 - 512, QUEUE = 4096, SLOTS = 3, ROWS = 8 };
+enum { SAMPLES = 1400, APART = 32 << 10, PAYLOAD = 3 * 4096 - 512, QUEUE = 4096, SLOTS = 3, ROWS = 8 };
 
 struct scene {
 	struct sample_place places[SAMPLES];
@@ -320,6 +321,30 @@ static void rows_first(void **state)
 	assert_int_equal(count_read(s, 500), SLOTS);
 }
 
+/* One read brings a batch of 1400 small samples: 700 workers get two each, more tasks than the core can say at a time. */
+static void many_workers(void **state)
+{
+	struct scene *s = *state;
+
+	for (uint32_t i = 0; i < SAMPLES; i++)
+		s->places[i] = (struct sample_place){.header_block = i * 2, .size = 512};
+	s->feed.batch_size = s->feed.n_rows = SAMPLES;
+	s->feed.n_slots = s->feed.slots_per_rank = 2;
+	s->spec.n_workers = SAMPLES / 2;
+	s->spec.n_ahead = 0;
+	s->spec.read_max = 4 << 20;
+	start(s);
+	for (uint32_t i = 0; i < s->spec.n_workers; i++) {
+		core_on_worker_up(s->core, 0, i);
+		take_actions(s);
+	}
+	attach(s, 0);
+	assert_int_equal(s->n_reads, 2); /* one of each batch */
+	core_on_read(s->core, 0, s->reads[0].request, s->reads[0].n_bytes, false);
+	take_actions(s);
+	assert_int_equal(s->n_tasks, SAMPLES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -330,6 +355,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failure_amid_a_round, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(each_its_share, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(rows_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(many_workers, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
