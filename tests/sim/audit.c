@@ -228,6 +228,8 @@ static void judge_feed(struct sim *s, uint32_t feed)
 	SIM_CHECK(s, v.slots.leased == n_leased && v.slots.quarantined == n_quarantined,
 		  "%u leased, not %u; %u quarantined, not %u", v.slots.leased, n_leased, v.slots.quarantined,
 		  n_quarantined);
+	SIM_CHECK(s, v.n_batches == s->n_batches[feed] && v.n_due == s->n_due[feed] && v.n_padded == s->n_padded[feed] &&
+		  v.n_good + v.n_bad == v.n_due, "the sums of feed %u", feed);
 	SIM_CHECK(s, v.n_made <= s->n_made[feed] && (s->is_disturbed[feed] || v.n_made == s->n_made[feed]),
 		  "%llu rows made of %llu", (unsigned long long)v.n_made, (unsigned long long)s->n_made[feed]);
 }

@@ -37,6 +37,7 @@ static void judge_rows(struct sim *s, struct oracle_stream *o, const struct orac
 		SIM_CHECK(s, row->is_done && row->position == pass_position(&o->pass, o->step, o->rank, i),
 			  "row %llu of %llu is not there", (unsigned long long)i, (unsigned long long)n);
 		o->n_padded += row->position >= o->pass.n_samples;
+		s->n_padded[o->feed] += row->position >= o->pass.n_samples;
 	}
 }
 
@@ -121,6 +122,8 @@ static void judge_lend(struct sim *s, const struct core_action *a)
 	SIM_CHECK(s, n_least == 0 || s->world.feeds[o->feed].policy != CORE_BAD_FAIL, "a bad sample is lent");
 	judge_token(s, o, a, n_least, n_most);
 	o->n_due += n;
+	s->n_due[o->feed] += n;
+	s->n_batches[o->feed]++;
 	take_lease(s, o, a);
 	blemishes_forget(s, &s->courses[o->course]);
 	s->n_lent++;
