@@ -189,6 +189,7 @@ static void judge_stream(struct sim *s, uint32_t stream, bool is_quiet)
 		return;
 	SIM_CHECK(s, !o->must_end, "the end of the epoch is not told");
 	SIM_CHECK(s, o->n_peers == 0, "stream %u is not told of a death", stream);
+	SIM_CHECK(s, v.epoch == o->epoch && v.position == oracle_point(o).position, "where stream %u is", stream);
 	judge_waits(s, o, &v);
 	judge_cause(s, o, v.wait);
 	judge_lag(s, o, &v);
