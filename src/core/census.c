@@ -287,7 +287,14 @@ static void check_tracks(const struct core *c, const struct tally *tally)
 		}
 		assert(tally->n_bytes[i] == t->ahead_bytes);
 	}
-	assert(n_ahead == c->n_ahead);
+	assert(n_ahead == c->n_ahead && n_ahead <= c->spec.n_ahead);
+}
+
+/* A slot that is held without a lease is held once. */
+static void check_hold(const struct stream *s, uint32_t hold)
+{
+	for (uint32_t i = 0; i < s->n_holds; i++)
+		assert(i == hold || s->holds[hold].lease != 0 || s->holds[i].slot != s->holds[hold].slot);
 }
 
 /* Each hold is counted at its slot, and nothing else is. */
@@ -303,6 +310,7 @@ static void check_holds(const struct core *c)
 			continue;
 		for (uint32_t k = 0; k < s->n_holds; k++) {
 			assert(c->slots[s->holds[k].slot].n_holders > 0);
+			check_hold(s, k);
 			n_lent += s->holds[k].lease != 0;
 		}
 		n_holds += s->n_holds;
@@ -334,6 +342,17 @@ static void check_team(const struct core *c, uint32_t job)
 	assert(j->leader != NONE || j->is_due || !team_is_complete(c, job));
 }
 
+/* Members that it waits for. */
+static void check_pending(const struct core *c, uint32_t job)
+{
+	const struct job *j = &c->jobs[job];
+	uint32_t n_pending = 0;
+
+	for (unsigned k = 0; j->state == JOB_READING && k < c->feeds[j->feed].feed.samples->n_fields; k++)
+		n_pending += c->requests[c->extents[job * c->n_fields + k].request].state != REQUEST_LANDED;
+	assert(n_pending == j->n_pending);
+}
+
 static void check_jobs(const struct core *c, struct tally *tally)
 {
 	for (uint32_t i = 0; i < c->n_jobs; i++) {
@@ -341,6 +360,7 @@ static void check_jobs(const struct core *c, struct tally *tally)
 
 		if (j->state == JOB_FREE)
 			continue;
+		check_pending(c, i);
 		check_team(c, i);
 		tally->n_bytes[j->track] += j->bytes;
 		if (j->slot == NONE)
@@ -350,19 +370,41 @@ static void check_jobs(const struct core *c, struct tally *tally)
 	}
 }
 
+/* Units that are wanted fill, as far as there is room for their pieces. */
+static void check_filling(const struct core *c)
+{
+	if (c->n_free_requests == 0 || c->pieces.n_free < PIECE_PAGES)
+		return;
+	for (uint32_t i = 0; i < c->n_fills; i++) {
+		const struct fill *f = &c->fills[i];
+		const struct request *r;
+
+		assert(f->request != NONE || c->wanted.head == NONE);
+		if (f->request == NONE || f->end != FILL_GOES_ON || f->n_pieces == FILL_PIECES)
+			continue;
+		r = &c->requests[f->request];
+		assert(f->n_asked == c->feeds[r->feed].feed.samples->units[r->unit].n_bytes);
+	}
+}
+
 /* Who could work does, and what could be read is: but while there is more to come of this event. */
 static void check_idle(const struct core *c)
 {
-	bool is_idle = false;
+	bool is_idle = false, has_hand = false;
 
-	for (uint32_t i = 0; i < c->n_working; i++)
-		is_idle = is_idle || (c->workers[i].is_up && !c->workers[i].is_killed && c->workers[i].n_hands == 0);
+	for (uint32_t i = 0; i < c->n_working; i++) {
+		const struct worker *w = &c->workers[i];
+
+		is_idle = is_idle || (w->is_up && !w->is_killed && w->n_hands == 0);
+		has_hand = has_hand || (w->is_up && !w->is_killed && w->n_hands < CORE_HAND && c->alone.head == NONE);
+	}
 	if (c->is_dirty || c->n_actions > 0)
 		return;
-	for (uint32_t i = 0; is_idle && i < c->n_slots; i++)
+	for (uint32_t i = 0; (is_idle || has_hand) && i < c->n_slots; i++)
 		assert(c->slots[i].staged.head == NONE);
 	if (is_idle && c->large_worker == NONE)
 		assert(c->large.head == NONE && c->alone.head == NONE);
+	check_filling(c);
 	assert(c->ahead_again <= c->ahead.n_pages);
 	if (c->queue.head != NONE)
 		assert(c->n_flying == c->spec.reads_in_flight ||

@@ -119,7 +119,7 @@ size_t core_bytes(const struct core_spec *spec)
 	n += z.slots * sizeof(struct slot) + spec->n_workers * sizeof(struct worker);
 	n += z.jobs * (sizeof(struct job) + z.fields * sizeof(struct extent));
 	n += z.requests * sizeof(struct request) + z.words * 8 + z.chains * sizeof(uint32_t);
-	n += z.fills * sizeof(struct fill) + z.units * sizeof(uint32_t);
+	n += (z.fills + 1) * sizeof(struct fill) + (z.units + 1) * sizeof(uint32_t);
 	n += CANDIDATES_MAX * sizeof(struct candidate) + ACTIONS_ROOM * sizeof(struct core_action);
 	for (unsigned i = 0; i < spec->n_feeds; i++) {
 		const struct order_shards shards = samples_shards(spec->feeds[i].samples);

@@ -154,7 +154,7 @@ void tasks_dispatch(struct core *c)
 				c->is_dirty = true;
 				return;
 			}
-			if (!give(c, i) && c->n_fills == 0)
+			if (!give(c, i) && c->n_fills == 0 && i < c->n_working)
 				return; /* the others would get none either; pieces are for one worker alone */
 		}
 	}

@@ -21,6 +21,11 @@ uint64_t memory_live(void)
 	return 0;
 }
 
+uint64_t memory_asked(void)
+{
+	return 0;
+}
+
 static void starve_core(const struct sim *s)
 {
 	struct core *core = NULL;

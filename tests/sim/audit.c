@@ -10,7 +10,7 @@
  * charges within quota: take_lease (judge.c), disk_read, crew_take.
  * progress: judge_hungry, judge_calm; nothing under way at the end: judge_end.
  * a token resumes to the same future: oracle_start takes what the trainer kept, and judge_token and judge_rows go by it.
- * no wait unaccounted for: judge_waits, judge_times (judge.c).
+ * no wait unaccounted for: judge_waits, judge_cause, judge_times (judge.c).
  */
 #include "sim.h"
 
@@ -153,6 +153,26 @@ static void judge_hungry(struct sim *s, struct oracle_stream *o, bool is_quiet)
 		s->worst_wait_events = s->n_events - o->n_hungry_events;
 }
 
+static bool is_inflated_for(const struct sim *s, uint32_t base)
+{
+	for (uint32_t i = 0; i < s->world.spec.n_workers; i++)
+		for (unsigned k = 0; k < s->workers[i].n_tasks; k++)
+			if (s->workers[i].tasks[k].head.kind == TASK_INFLATE && s->workers[i].tasks[k].head.feed == base)
+				return true;
+	return false;
+}
+
+/* It is said to wait for workers when it does, and for reads when nothing else is done for it. */
+static void judge_cause(struct sim *s, const struct oracle_stream *o, int wait)
+{
+	SIM_CHECK(s, (wait == CORE_WAIT_TRAINER) == (o->n_leased > 1 || o->n_leased >= o->credit),
+		  "it holds %u of %u and waits for %d", o->n_leased, o->credit, wait);
+	SIM_CHECK(s, wait == CORE_WAIT_DECODE || wait == CORE_WAIT_TRAINER || !is_being_made(s, o),
+		  "its batch is being made and it waits for %d", wait);
+	SIM_CHECK(s, wait != CORE_WAIT_READ || !is_inflated_for(s, world_base(s, o->feed)), "its units are being inflated");
+	SIM_CHECK(s, wait != CORE_WAIT_DECODE || !crew_is_idle(s), "it waits for idle workers");
+}
+
 static void judge_stream(struct sim *s, uint32_t stream, bool is_quiet)
 {
 	struct oracle_stream *o = &s->streams[stream];
@@ -169,7 +189,9 @@ static void judge_stream(struct sim *s, uint32_t stream, bool is_quiet)
 		return;
 	SIM_CHECK(s, !o->must_end, "the end of the epoch is not told");
 	SIM_CHECK(s, o->n_peers == 0, "stream %u is not told of a death", stream);
+	SIM_CHECK(s, v.epoch == o->epoch && v.position == oracle_point(o).position, "where stream %u is", stream);
 	judge_waits(s, o, &v);
+	judge_cause(s, o, v.wait);
 	judge_lag(s, o, &v);
 	if (o->n_leased < o->credit)
 		judge_hungry(s, o, is_quiet);
@@ -207,6 +229,8 @@ static void judge_feed(struct sim *s, uint32_t feed)
 	SIM_CHECK(s, v.slots.leased == n_leased && v.slots.quarantined == n_quarantined,
 		  "%u leased, not %u; %u quarantined, not %u", v.slots.leased, n_leased, v.slots.quarantined,
 		  n_quarantined);
+	SIM_CHECK(s, v.n_batches == s->n_batches[feed] && v.n_due == s->n_due[feed] && v.n_padded == s->n_padded[feed] &&
+		  v.n_good + v.n_bad == v.n_due, "the sums of feed %u", feed);
 	SIM_CHECK(s, v.n_made <= s->n_made[feed] && (s->is_disturbed[feed] || v.n_made == s->n_made[feed]),
 		  "%llu rows made of %llu", (unsigned long long)v.n_made, (unsigned long long)s->n_made[feed]);
 }
@@ -226,6 +250,7 @@ void judge_state(struct sim *s)
 	for (uint32_t i = 0; i < s->world.spec.n_feeds; i++)
 		judge_feed(s, i);
 	disk_judge(s);
+	clock_judge(s);
 	if (s->n_events % s->world.check_every == 0)
 		core_check(s->core);
 }

@@ -178,7 +178,7 @@ static void choose_fate(struct sim *s, uint32_t worker, uint64_t *ret_ns)
 	else if (sim_odds(s, o->lie))
 		w->fate = WORKER_LIES;
 	else if (sim_odds(s, o->slow)) /* sometimes the answer crosses the kill */
-		*ret_ns = s->world.spec.task_timeout_ns * sim_between(s, 90, 110) / 100;
+		*ret_ns = s->world.spec.task_timeout_ns * sim_between(s, 90, w->is_working ? 500 : 110) / 100;
 }
 
 static void begin(struct sim *s, uint32_t worker)
@@ -188,12 +188,13 @@ static void begin(struct sim *s, uint32_t worker)
 
 	if (w->n_tasks == 0 || w->is_doomed)
 		return;
+	clock_begin(s, worker);
 	choose_fate(s, worker, &ns);
 	w->began_ns = s->now;
 	if (w->fate == WORKER_HANGS)
 		sim_fault(s, w->tasks[0].head.kind == TASK_INFLATE ? FAULT_worker_hangs_inflating : FAULT_worker_hangs);
 	if (ns > s->world.spec.task_timeout_ns && w->fate == WORKER_ANSWERS)
-		sim_fault(s, FAULT_worker_crosses);
+		sim_fault(s, w->is_working ? FAULT_worker_works_long : FAULT_worker_crosses);
 	if (w->fate == WORKER_DIES) {
 		w->is_doomed = true;
 		sim_later(s, ns, EVENT_DEAD, worker, w->incarnation);
@@ -307,7 +308,7 @@ void crew_kill(struct sim *s, uint32_t worker)
 	struct sim_worker *w = &s->workers[worker];
 
 	SIM_CHECK(s, worker < s->world.spec.n_workers && w->is_up && w->n_tasks, "who is to be killed?");
-	SIM_CHECK(s, s->now >= w->began_ns + s->world.spec.task_timeout_ns, "killed before its time");
+	clock_judge_kill(s, worker);
 	SIM_CHECK(s, !w->is_condemned, "killed twice");
 	w->is_condemned = w->has_overrun = true;
 	doom(s, worker);

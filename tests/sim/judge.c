@@ -37,6 +37,7 @@ static void judge_rows(struct sim *s, struct oracle_stream *o, const struct orac
 		SIM_CHECK(s, row->is_done && row->position == pass_position(&o->pass, o->step, o->rank, i),
 			  "row %llu of %llu is not there", (unsigned long long)i, (unsigned long long)n);
 		o->n_padded += row->position >= o->pass.n_samples;
+		s->n_padded[o->feed] += row->position >= o->pass.n_samples;
 	}
 }
 
@@ -84,6 +85,16 @@ static void judge_times(struct sim *s, struct oracle_stream *o, const struct ora
 			  (unsigned long long)slot->done_ns);
 }
 
+/* What is ready goes out before anything else is planned: but for what an empty batch, made on the spot, lets through. */
+static void judge_haste(struct sim *s, uint32_t n_rows)
+{
+	struct core_totals totals;
+
+	core_view_totals(s->core, &totals);
+	s->is_late_lending = s->is_late_lending || n_rows == 0;
+	SIM_CHECK(s, s->is_late_lending || totals.n_reads + totals.n_tasks == s->n_begun, "a batch waits for what is planned");
+}
+
 static void judge_lend(struct sim *s, const struct core_action *a)
 {
 	struct oracle_stream *o = &s->streams[a->stream];
@@ -101,6 +112,7 @@ static void judge_lend(struct sim *s, const struct core_action *a)
 		  "epoch %llu step %llu instead of %llu, %llu", (unsigned long long)a->lend.epoch,
 		  (unsigned long long)a->lend.step, (unsigned long long)o->epoch,
 		  (unsigned long long)number);
+	judge_haste(s, a->lend.n_rows);
 	judge_window(s, o);
 	judge_times(s, o, slot, a);
 	judge_rows(s, o, slot, n);
@@ -110,6 +122,8 @@ static void judge_lend(struct sim *s, const struct core_action *a)
 	SIM_CHECK(s, n_least == 0 || s->world.feeds[o->feed].policy != CORE_BAD_FAIL, "a bad sample is lent");
 	judge_token(s, o, a, n_least, n_most);
 	o->n_due += n;
+	s->n_due[o->feed] += n;
+	s->n_batches[o->feed]++;
 	take_lease(s, o, a);
 	blemishes_forget(s, &s->courses[o->course]);
 	s->n_lent++;
@@ -180,6 +194,7 @@ void judge_action(struct sim *s, const struct core_action *a)
 {
 	SIM_CHECK(s, a->kind == CORE_READ || a->kind == CORE_TASK || a->kind == CORE_KILL_WORKER || a->kind == CORE_MENDED ||
 		  a->stream < s->world.spec.n_streams, "stream %u", a->stream);
+	s->n_begun += a->kind == CORE_READ || a->kind == CORE_TASK;
 	switch (a->kind) {
 	case CORE_READ:
 		disk_read(s, a);

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-static uint64_t n_live;
+static uint64_t n_live, n_asked;
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t each);
@@ -24,11 +24,13 @@ static void *count(void *p)
 
 void *__wrap_malloc(size_t n)
 {
+	n_asked += n;
 	return count(__real_malloc(n));
 }
 
 void *__wrap_calloc(size_t n, size_t each)
 {
+	n_asked += n * each;
 	return count(__real_calloc(n, each));
 }
 
@@ -46,4 +48,9 @@ void __wrap_free(void *p)
 uint64_t memory_live(void)
 {
 	return n_live;
+}
+
+uint64_t memory_asked(void)
+{
+	return n_asked;
 }

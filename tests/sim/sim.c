@@ -126,7 +126,7 @@ static struct event take_event(struct sim *s)
 static void happen(struct sim *s, const struct event *e)
 {
 	static const char *const names[] = {"read", "answer", "dead", "up", "trainer", "hangup", "exit",
-					     "unseen"};
+					     "unseen", "cpu"};
 
 	if (s->is_verbose)
 		printf("%12" PRIu64 " %s %u\n", s->now, names[e->kind], e->who);
@@ -154,6 +154,9 @@ static void happen(struct sim *s, const struct event *e)
 		break;
 	case EVENT_UNSEEN:
 		trainer_unseen(s, e->who, e->tag);
+		break;
+	case EVENT_CPU:
+		clock_told(s, e->who, e->tag);
 		break;
 	}
 }
@@ -183,6 +186,7 @@ void sim_settle(struct sim *s)
 {
 	struct core_action a;
 
+	s->is_late_lending = false;
 	while (core_next(s->core, &a)) {
 		if (s->is_verbose)
 			print_action(s, &a);
@@ -218,7 +222,7 @@ static bool step(struct sim *s)
 
 /* ---- one seed ---- */
 
-enum { CALM_STEPS_MAX = 20000 };
+enum { CALM_STEPS_MAX = 20000, ORDERS_KEPT = 8 }; /* kept: of epochs, as in the core */
 
 static void start(struct sim *s)
 {
@@ -234,7 +238,7 @@ static void start(struct sim *s)
 	for (uint32_t f = 0; f < SIM_FEEDS_MAX; f++)
 		for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++)
 			s->slots[f][i].course = NOBODY;
-	SIM_CHECK(s, core_bytes(spec) > 0 && core_new(spec, &s->core) == 0, "no core");
+	SIM_CHECK(s, core_new(spec, &s->core) == 0, "no core");
 	for (uint32_t i = 0; i < spec->n_workers; i++)
 		sim_later(s, sim_below(s, 5 * MS), EVENT_UP, i, 0);
 	trainers_make(s);
@@ -259,6 +263,25 @@ static void end(struct sim *s, uint64_t n_steps)
 	judge_end(s);
 }
 
+/* The memory plan says to the byte what a core takes: its tables at once, and the orders that it keeps on the way. */
+static void judge_plan(const struct sim *s)
+{
+	const struct core_spec *spec = &s->world.spec;
+	const uint64_t n_before = memory_asked();
+	struct core *core;
+	uint64_t planned;
+
+	SIM_CHECK(s, core_new(spec, &core) == 0, "no core");
+	planned = memory_asked() - n_before;
+	core_free(core);
+	for (uint32_t i = 0; i < spec->n_feeds; i++) {
+		const struct order_shards shards = samples_shards(spec->feeds[i].samples);
+
+		planned += ORDERS_KEPT * order_bytes(&spec->feeds[i].order, &shards);
+	}
+	SIM_CHECK(s, core_bytes(spec) == planned, "%zu bytes are planned for, not %" PRIu64, core_bytes(spec), planned);
+}
+
 static struct sim *run(uint64_t seed, uint64_t n_steps, bool is_verbose)
 {
 	struct sim *s = calloc(1, sizeof(*s));
@@ -271,6 +294,7 @@ static struct sim *run(uint64_t seed, uint64_t n_steps, bool is_verbose)
 	snprintf(replay, sizeof(replay), "replay with: sim --seeds %" PRIu64 "..%" PRIu64
 		 " --steps %" PRIu64 " --verbose\n", seed, seed, n_steps);
 	start(s);
+	judge_plan(s);
 	for (uint64_t i = 0; i < n_steps && step(s); i++)
 		;
 	calm_down(s);

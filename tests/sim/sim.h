@@ -91,12 +91,13 @@ struct world {
 	uint64_t wait_ns_max; /* for a batch in a healthy world: the time all rows there are take */
 	uint64_t read_ns_max, task_ns_max, think_ns_max;
 	unsigned check_every;
+	bool is_cpu_told; /* the core hears how much CPU time workers have used */
 };
 
 /* ---- events ---- */
 
 enum event_kind { EVENT_READ, EVENT_ANSWER, EVENT_DEAD, EVENT_UP, EVENT_TRAINER, EVENT_HANGUP, EVENT_EXIT,
-		  EVENT_UNSEEN };
+		  EVENT_UNSEEN, EVENT_CPU };
 
 struct event {
 	uint64_t at, order; /* equal times go by order */
@@ -169,6 +170,10 @@ struct sim_worker {
 	/* doomed: its death is on the way; condemned: by the core, overrun: because it took too long */
 	bool is_up, is_doomed, is_condemned, has_overrun;
 	uint64_t incarnation, began_ns, answered; /* answered: the last task it told the truth about */
+	/* Of its oldest task: the core was told of it, it uses CPU time, it has used too much; when it was last known to
+	 * have used some (or begun), and up to when that is counted; cpu_ns: all its life, began: when first told. */
+	bool is_watched, is_working, has_burnt;
+	uint64_t moved_ns, counted_ns, cpu_ns, cpu_began_ns;
 	unsigned n_tasks;
 	enum worker_fate fate;
 	uint32_t victim; /* DIES: of the head's samples */
@@ -311,6 +316,7 @@ struct sim {
 	struct team teams[SIM_FEEDS_MAX]; /* by base */
 	bool is_disturbed[SIM_FEEDS_MAX]; /* something was made in vain, maybe */
 	uint64_t n_made[SIM_FEEDS_MAX];	  /* rows that workers said are done */
+	uint64_t n_batches[SIM_FEEDS_MAX], n_due[SIM_FEEDS_MAX], n_padded[SIM_FEEDS_MAX]; /* lent */
 	struct sim_group groups[SIM_GROUPS_MAX];
 	struct trainer trainers[SIM_TRAINERS_MAX];
 	unsigned n_groups, n_trainers;
@@ -318,6 +324,8 @@ struct sim {
 	bool is_calm; /* faults have stopped */
 	bool was_busy;
 	bool is_ending, is_verbose;
+	bool is_late_lending; /* in this event a batch without rows was lent */
+	uint64_t n_begun;     /* reads and tasks */
 	uint64_t n_faults[FAULTS];
 	uint64_t n_lent, n_rows, n_bads, n_fails, n_refused, n_gone, n_shared, n_evicted, n_peers, n_riders, n_mended, worst_wait_ns, worst_wait_events;
 };
@@ -345,6 +353,8 @@ void sim_later(struct sim *s, uint64_t in_ns, enum event_kind kind, uint32_t who
 /* memory.c */
 /* Allocations not freed yet. */
 uint64_t memory_live(void);
+/* Bytes that malloc and calloc have ever been asked for. */
+uint64_t memory_asked(void);
 
 /* world.c */
 void world_make(struct sim *s);
@@ -388,6 +398,13 @@ void crew_answer(struct sim *s, uint32_t worker, uint64_t tag);
 void crew_dead(struct sim *s, uint32_t worker, uint64_t tag);
 void crew_up(struct sim *s, uint32_t worker);
 bool crew_is_idle(const struct sim *s);
+
+/* clocks.c */
+/* The worker begins its oldest task. */
+void clock_begin(struct sim *s, uint32_t worker);
+void clock_told(struct sim *s, uint32_t worker, uint64_t task);
+void clock_judge_kill(const struct sim *s, uint32_t worker);
+void clock_judge(const struct sim *s);
 
 /* oracle.c */
 void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const struct core_attach *a);

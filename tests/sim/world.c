@@ -411,6 +411,8 @@ void world_make(struct sim *s)
 	for (uint32_t i = 0; i < spec->n_feeds; i++)
 		w->is_healthy = w->is_healthy && w->more[i].poison == 0;
 	w->check_every = sim_odds(s, 7000) ? 1 : 7;
+	w->is_cpu_told = sim_odds(s, 3000);
+	spec->task_cpu_ns = sim_between(s, 100 * MS, 400 * MS);
 	count_edges(s);
 }
 
