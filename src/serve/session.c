@@ -293,6 +293,12 @@ static void take_attach(struct daemon *d, struct session *s, const struct wire_A
 	struct token at = {0};
 	char names[300];
 
+	if (s->has_exited) { /* so its end would be seen no more */
+		session_say_failed(d, s, EOWNERDEAD, "Forked",
+				   "the process that opened this connection has ended; open one of its own in the child");
+		session_close(d, number_of(d, s));
+		return;
+	}
 	for (unsigned i = 0; i < d->n_feeds; i++)
 		if (strcmp(d->feeds[i].config->name, m->feed) == 0) {
 			f = &d->feeds[i];

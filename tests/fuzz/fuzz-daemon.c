@@ -2,12 +2,13 @@
 /* Copyright the ringfeed authors */
 /*
  * Any bytes as what clients say to the daemon, and workers answer it. The daemon is a real one in this process, with
- * its socket, readers, core and three small feeds, of which two share their passes; the script is up to four clients
- * and both workers, and turns the daemon's loop. At every so manyth turn and at the end the core's invariants hold; when the clients have gone
- * nothing is kept: no session, slot or descriptor. In place of each client's pidfd stands one that the script rings.
+ * its socket, core and three small feeds, of which two share their passes; the script is up to four clients, both
+ * workers, the disk and the clock (played-engine.c), and turns the daemon's loop. At every so manyth turn and at the
+ * end the core's invariants hold; when the clients have gone nothing is kept: no session, slot or descriptor. In place of each client's pidfd stands one that the script rings.
  */
 #include "base/file.h"
 #include "bytes.h"
+#include "played-engine.h"
 #include "serve/daemon.h"
 
 #include <errno.h>
@@ -21,7 +22,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { CLIENTS = 4, WORKERS = 2, SAMPLES = 24, MOVES_MAX = 300, LEASES_MAX = 16, SETTLE_MAX = 20000, CHECKED = 32, DESCRIPTORS_MAX = 512 };
+enum { CLIENTS = 4, WORKERS = 2, SAMPLES = 24, MOVES_MAX = 300, LEASES_MAX = 16, SETTLE_MAX = 5000, CHECKED = 32,
+       DESCRIPTORS_MAX = 512, DOUBLINGS = 13, PAUSE_NS = 20000000 };
 
 enum move { MOVE_CONNECT, MOVE_SAY, MOVE_SAY_BYTES, MOVE_HEAR, MOVE_RELEASE, MOVE_RING, MOVE_HANG_UP, MOVE_EXIT, MOVE_TURN,
 	    MOVE_WORK, MOVE_LIE, MOVE_DIE, MOVE_COUNT };
@@ -195,24 +197,30 @@ struct play {
 	struct client clients[CLIENTS];
 };
 
-/* In place of the pidfd of this very process, which never ends. */
-static void replace_pidfds(void)
-{
-	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
-		struct session *s = &d->sessions[i];
+/* The linker sends the daemon's calls here. In place of the pidfd of this very process, which never ends, it watches a
+ * descriptor that the script rings: from the first moment on, since a place may change hands within one turn. */
+int __real_daemon_watch(struct daemon *daemon, int fd, uint32_t events, enum watch what, uint32_t number);
+int __wrap_daemon_watch(struct daemon *daemon, int fd, uint32_t events, enum watch what, uint32_t number);
 
-		if (exits[i] >= 0 && s->exit_fd < 0) {
+int __wrap_daemon_watch(struct daemon *daemon, int fd, uint32_t events, enum watch what, uint32_t number)
+{
+	if (what == WATCH_EXIT) {
+		if (exits[number] >= 0)
+			close(exits[number]);
+		exits[number] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		CHECK(exits[number] >= 0 && dup3(exits[number], fd, O_CLOEXEC) == fd);
+	}
+	return __real_daemon_watch(daemon, fd, events, what, number);
+}
+
+/* Of those who have ended. */
+static void close_exits(void)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (exits[i] >= 0 && d->sessions[i].exit_fd < 0) {
 			close(exits[i]);
 			exits[i] = -1;
 		}
-		if (exits[i] >= 0 || s->exit_fd < 0)
-			continue;
-		epoll_ctl(d->epoll, EPOLL_CTL_DEL, s->exit_fd, NULL);
-		close(s->exit_fd);
-		s->exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		exits[i] = dup(s->exit_fd);
-		CHECK(exits[i] >= 0 && daemon_watch(d, s->exit_fd, EPOLLIN, WATCH_EXIT, i) == 0);
-	}
 }
 
 /* The check has memory of its own. */
@@ -223,15 +231,15 @@ static void check_core(void)
 	starve_resume();
 }
 
-static void turn(int most_ms)
+static void turn(void)
 {
 	static unsigned n_turns;
 
-	CHECK(daemon_turn(d, most_ms) == 0);
+	CHECK(daemon_turn(d, 0) == 0);
 	if (n_turns++ % CHECKED == 0)
 		check_core(); /* which looks at every slot there is */
 	CHECK(!d->is_ending);
-	replace_pidfds();
+	close_exits();
 }
 
 static void hang_up(struct client *c)
@@ -251,7 +259,7 @@ static void come(struct client *c)
 	snprintf(to.sun_path, sizeof(to.sun_path), "%s", socket_path);
 	c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	CHECK(c->fd >= 0 && connect(c->fd, (struct sockaddr *)&to, sizeof(to)) == 0);
-	turn(0);
+	turn();
 }
 
 /* Whom the script means by a byte: feed, group, rank and so on, mostly as they can be. */
@@ -306,7 +314,7 @@ static void say(struct play *p, struct client *c)
 	message.head = (struct wire_head){type, wire_bytes(type)};
 	script_change(&p->script, &message, message.head.n_bytes < sizeof(message) ? wire_bytes(type) : sizeof(message));
 	send(c->fd, &message, wire_bytes(type), MSG_NOSIGNAL | MSG_DONTWAIT);
-	turn(0);
+	turn();
 }
 
 static void say_bytes(struct play *p, const struct client *c)
@@ -316,7 +324,7 @@ static void say_bytes(struct play *p, const struct client *c)
 	size_t n = script_take(&p->script, n_wanted, &bytes);
 
 	send(c->fd, n ? bytes : (const uint8_t *)"", n, MSG_NOSIGNAL | MSG_DONTWAIT);
-	turn(0);
+	turn();
 }
 
 /* Everything that was said to it. A slot's memory is not looked at; a bell is kept. */
@@ -362,7 +370,7 @@ static void release(struct client *c, unsigned i)
 	m.lease = c->leases[i];
 	c->leases[i] = c->leases[--c->n_leases];
 	send(c->fd, &m, sizeof(m), MSG_NOSIGNAL | MSG_DONTWAIT);
-	turn(0);
+	turn();
 }
 
 static void ring(struct play *p, const struct client *c)
@@ -370,7 +378,7 @@ static void ring(struct play *p, const struct client *c)
 	const uint64_t bits = (uint64_t)script_byte(&p->script) << script_byte(&p->script) % 56;
 
 	if (c->bell >= 0 && bits && write(c->bell, &bits, sizeof(bits)) == sizeof(bits))
-		turn(0);
+		turn();
 }
 
 static void end_one(unsigned i)
@@ -382,7 +390,7 @@ static void end_one(unsigned i)
 			CHECK(write(exits[(i + k) % SESSIONS_MAX], &one, sizeof(one)) == sizeof(one));
 			break;
 		}
-	turn(0);
+	turn();
 }
 
 /* Takes a task and answers it: that all went well, or what the script makes of that. False: there was none. */
@@ -405,8 +413,20 @@ static bool work(unsigned worker, struct script *lies)
 	if (lies)
 		script_change(lies, &m, n);
 	send(workers[worker], &m, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-	turn(0);
+	turn();
 	return true;
+}
+
+/* Some time, or reads that do not come or fail. */
+static void let_pass(unsigned what)
+{
+	if (what < DOUBLINGS)
+		played_pass(UINT64_C(1000000) << what);
+	else if (what <= DOUBLINGS + 1)
+		played_hold(what == DOUBLINGS);
+	else
+		played_spoil_next(what % 2 ? PLAYED_ERROR : PLAYED_SHORT);
+	turn();
 }
 
 /* ---- the play ---- */
@@ -440,13 +460,13 @@ static void make_move(struct play *p)
 		break;
 	case MOVE_HANG_UP:
 		hang_up(c);
-		turn(0);
+		turn();
 		break;
 	case MOVE_EXIT:
 		end_one(script_byte(&p->script));
 		break;
 	case MOVE_TURN:
-		turn(1);
+		let_pass(which / MOVE_COUNT);
 		break;
 	case MOVE_WORK:
 		work(which / MOVE_COUNT % WORKERS, NULL);
@@ -457,7 +477,7 @@ static void make_move(struct play *p)
 	case MOVE_DIE:
 		if (d->helpers[which / MOVE_COUNT % WORKERS].is_up) /* workers that die before that end the daemon */
 			parent_kill(&d->parent, which / MOVE_COUNT % WORKERS);
-		turn(0);
+		turn();
 		break;
 	case MOVE_COUNT:
 		break;
@@ -487,6 +507,8 @@ static void settle(void)
 {
 	const uint64_t one = 1;
 
+	played_hold(false);
+	played_spoil_next(PLAYED_WELL);
 	for (unsigned n = 0; !is_settled(); n++) {
 		bool has_worked = false;
 
@@ -496,7 +518,9 @@ static void settle(void)
 				CHECK(write(exits[i], &one, sizeof(one)) == sizeof(one));
 		for (unsigned i = 0; i < WORKERS; i++)
 			has_worked = work(i, NULL) || has_worked;
-		turn(has_worked ? 0 : 1);
+		if (!has_worked)
+			played_pass(PAUSE_NS);
+		turn();
 	}
 	check_core();
 }
@@ -512,14 +536,15 @@ static unsigned count_descriptors(void)
 
 void fuzz_one(const uint8_t *bytes, size_t n)
 {
-	static unsigned n_descriptors;
+	static unsigned n_grown;
 	struct play p = {.script = {bytes, bytes + n}};
+	unsigned n_before;
 
 	if (!d) {
 		start();
 		settle();
-		n_descriptors = count_descriptors();
 	}
+	n_before = count_descriptors(); /* between two inputs others may open some: the sanitizer's own helpers do */
 	for (unsigned i = 0; i < CLIENTS; i++)
 		p.clients[i].fd = p.clients[i].bell = -1;
 	for (unsigned i = 0; i < MOVES_MAX && !script_is_over(&p.script); i++)
@@ -529,5 +554,6 @@ void fuzz_one(const uint8_t *bytes, size_t n)
 	starve_pause();
 	settle();
 	starve_resume();
-	CHECK(count_descriptors() <= n_descriptors + d->n_feeds); /* shards that stay open */
+	n_grown += count_descriptors() - n_before;
+	CHECK(n_grown <= d->n_feeds); /* shards that stay open */
 }

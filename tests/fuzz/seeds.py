@@ -59,11 +59,23 @@ def _schedules(folder):
         (folder / f"{i}.tape").write_bytes(struct.pack("<H", i) + tape)
 
 
-def _tokens(folder):
-    """Of every range of numbers, in the form that ringfeed writes."""
+def _fingerprints(probe):
+    """Of real shards, each its own dataset, with its number of samples."""
+    for path in sorted((DATA / "shards/webdataset-testdata").glob("*.tar")) + _tars():
+        said = subprocess.run([probe, "table", "jpg,png,cls,txt,json", path], stdout=subprocess.PIPE).stdout.split(b"\n")
+        words = said[-2].decode().split() if len(said) > 1 else []
+        if words[:1] == ["end"] and int(words[1]):
+            yield words[4], int(words[1])
+
+
+def _tokens(folder, probe):
+    """Of every range of numbers, and of real shards, in the form that ringfeed writes."""
     import sys
     sys.path.insert(0, str(HERE.parent / "python"))
     import order_twin as twin
+    for i, (fingerprint, n) in enumerate(_fingerprints(probe)):
+        order = twin.order_hash(*[("none", 0, 1), ("full", 0, 1), ("block", 64, 4), ("full", 0, 1, "first", [717, 307])][i % 4])
+        (folder / f"real-{i}.json").write_text(twin.token_make(fingerprint, 42 + i, i, n * i // (i + 1), order, i % 3))
     numbers = [0, 1, 42, 2**31, 2**63 - 1, 2**63, 2**64 - 1]
     for i, n in enumerate(numbers):
         text = twin.token_make("%032x" % (n * 7919), n, numbers[-1 - i], n, twin.order_hash("full", 0, 1), i)
@@ -147,7 +159,7 @@ def make(target, folder, probe):
     """Files for a target; True, or False where the edge cases that some are made from are missing."""
     if target in ("index", "packed") and not (DATA / "edge-tar").is_dir():
         return False
-    {"index": lambda f: _indexes(f, probe), "packed": _packed, "core": _schedules, "token": _tokens,
+    {"index": lambda f: _indexes(f, probe), "packed": _packed, "core": _schedules, "token": lambda f: _tokens(f, probe),
      "client": _talks, "daemon": _visits}.get(target, lambda f: None)(folder)
     return True
 

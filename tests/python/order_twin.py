@@ -390,6 +390,35 @@ def _object(pairs):
     return dict(pairs)
 
 
+def _whole(text):
+    if not -2**63 <= int(text) < 2**63:
+        raise TokenError("malformed", "an integer of more than 64 bits")
+    return int(text)
+
+
+def _real(text):
+    if math.isinf(float(text)):
+        raise TokenError("malformed", "past a double's range")
+    return float(text)
+
+
+def _constant(text):
+    raise TokenError("malformed", text + " is no JSON")
+
+
+def _check_texts(value):
+    """No zero byte and no half of a surrogate pair, at any depth."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_texts(name)
+            _check_texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_texts(inner)
+    elif isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
+        raise TokenError("malformed", "no text")
+
+
 def _is_integer(value):
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
@@ -419,9 +448,10 @@ def token_parse(text):
     if len(text.encode()) > 512:
         raise TokenError("malformed", "too long")
     try:
-        values = json.loads(text, object_pairs_hook=_object)
+        values = json.loads(text, object_pairs_hook=_object, parse_int=_whole, parse_float=_real, parse_constant=_constant)
     except (json.JSONDecodeError, RecursionError) as e:
         raise TokenError("malformed", str(e)) from e
+    _check_texts(values)
     if not isinstance(values, dict) or not _is_integer(values.get("version")):
         raise TokenError("malformed", "no version")
     if values["version"] > VERSION:
