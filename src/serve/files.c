@@ -130,9 +130,24 @@ static struct shard_file *make_room(struct files *f)
 	return oldest;
 }
 
-struct shard_file *files_get(struct files *f, const struct sample_shard *shard, bool is_direct)
+static int begin(struct files *f, struct shard_file *s)
+{
+	int r = 0;
+
+	s->is_used = true;
+	if (s->shard->is_remote) {
+		io_engine_call(f->engine, f->ids + s->number, open_shard, s);
+	} else {
+		r = open_shard(s);
+		s->is_open = s->is_used = r == 0;
+	}
+	return r;
+}
+
+int files_get(struct files *f, const struct sample_shard *shard, bool is_direct, struct shard_file **ret)
 {
 	struct shard_file *s = NULL;
+	int r;
 
 	for (unsigned i = 0; i < f->room && !s; i++)
 		if (f->list[i].is_used && f->list[i].shard == shard)
@@ -140,14 +155,17 @@ struct shard_file *files_get(struct files *f, const struct sample_shard *shard, 
 	if (!s) {
 		s = make_room(f);
 		if (!s)
-			return NULL;
+			return fail(-EMFILE);
 		*s = (struct shard_file){.shard = shard, .file.fd = -1, .number = s->number,
-					 .first_waiting = FILES_NONE, .is_used = true, .is_direct = is_direct};
-		io_engine_call(f->engine, f->ids + s->number, open_shard, s);
+					 .first_waiting = FILES_NONE, .is_direct = is_direct};
+		r = begin(f, s);
+		if (r)
+			return r;
 	}
 	s->used_at = ++f->clock;
 	s->n_reads++;
-	return s;
+	*ret = s;
+	return 0;
 }
 
 struct shard_file *files_take(struct files *f, uint64_t id, int64_t result)

@@ -4,8 +4,8 @@
  * Open shards: a bounded number of descriptors, the longest unused closed first. Every read is checked
  * against the file's identity (device, inode, size, mtime of the index).
  *
- * A shard may lie behind a server that never answers, so the loop itself opens none, and asks and closes none of those:
- * the engine's threads do, as calls.
+ * A shard may lie behind a server that never answers: the loop itself neither opens nor asks nor closes such a one, the
+ * engine's threads do, as calls. Others it opens itself, which takes 15 us of CPU time less.
  *
  * Threads: the loop's, but for the calls, which touch their file alone.
  */
@@ -43,8 +43,9 @@ struct io_engine;
 int files_new(unsigned room, struct io_engine *engine, uint64_t ids, struct files **ret);
 /* After the engine. */
 struct files *files_free(struct files *f);
-/* The shard's file, for one read more. When it is not open, its opening is a call under way. NULL: no room. */
-struct shard_file *files_get(struct files *f, const struct sample_shard *shard, bool is_direct);
+/* The shard's file, for one read more. When it is not open, its opening is a call under way. 0, FILES_E_CHANGED, or
+ * -errno: what open said, -EMFILE when there is no room. */
+int files_get(struct files *f, const struct sample_shard *shard, bool is_direct, struct shard_file **ret);
 /* A call came back. NULL: of a closing, nothing to do. Else the file: with result 0 it is open; else its place is free,
  * and the list of those that waited still stands in it until the next files_get. */
 struct shard_file *files_take(struct files *f, uint64_t id, int64_t result);

@@ -11,7 +11,6 @@
 #include "base/log.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <poll.h>
 
 enum { BATCH = 32, PATIENCE_MS = 1000, SLOW_MS = 100 /* worth a line of debug */ };
@@ -55,13 +54,14 @@ void reads_start(struct daemon *d, const struct core_action *a)
 {
 	const struct served_feed *f = &d->feeds[a->read.feed];
 	const struct sample_shard *shard = &f->dataset->samples.shards[a->read.shard];
-	struct shard_file *file = files_get(d->files, shard, f->config->inputs[shard->source].is_direct);
+	struct shard_file *file;
+	int r = files_get(d->files, shard, f->config->inputs[shard->source].is_direct, &file);
 
 	assert(a->read.request < CORE_REQUESTS_MAX);
-	if (!file) {
+	if (r) {
 		/* An event in the middle of the core's actions has to wait for their end. */
 		d->failed_reads[d->n_failed_reads].request = a->read.request;
-		d->failed_reads[d->n_failed_reads++].result = -EMFILE;
+		d->failed_reads[d->n_failed_reads++].result = r;
 		return;
 	}
 	d->reads[a->read.request] = (struct flying_read){
@@ -77,8 +77,9 @@ void reads_start(struct daemon *d, const struct core_action *a)
 void reads_failed(struct daemon *d)
 {
 	struct failed_read f = d->failed_reads[--d->n_failed_reads];
+	const bool is_changed = f.result == FILES_E_CHANGED;
 
-	core_on_read(d->core, d->now_ns, f.request, f.result, false);
+	core_on_read(d->core, d->now_ns, f.request, is_changed ? 0 : f.result, is_changed);
 }
 
 static void note(struct daemon *d, const struct flying_read *r, bool has_failed)
