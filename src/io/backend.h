@@ -3,7 +3,7 @@
 /*
  * What engine.c asks of io_uring and of the pread threads: one attempt at a read, and its bare
  * result. Everything about short, interrupted and repeated reads is engine.c's, so both give the
- * same bytes.
+ * same bytes. Of the threads it asks calls, too.
  *
  * Threads: called by the engine's thread alone.
  */
@@ -19,8 +19,9 @@ struct io_attempt {
 	uint32_t n_bytes;
 	uint64_t offset;
 	void *into;
-	bool is_remote; /* another thread begins it */
 	bool is_drop;	/* POSIX_FADV_DONTNEED of that range; into is nothing */
+	io_call *call;	/* of the threads alone: this instead of a read */
+	void *data;
 };
 
 struct io_result {
@@ -54,7 +55,8 @@ int uring_new(unsigned depth, const struct memory *staging, int event_fd, void *
 	      const char **ret_step);
 /* How much of the staging area is registered with the ring, from its start. */
 size_t uring_registered(const void *backend);
-int threads_new(unsigned depth, int event_fd, void **ret);
+/* n_threads: to begin with. */
+int threads_new(unsigned depth, unsigned n_threads, int event_fd, void **ret);
 
 /* Looks around (sysctl, seccomp), changing nothing. */
 void refusal_look(const char *step, int error, struct refusal *ret);

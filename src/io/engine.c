@@ -3,7 +3,11 @@
 /*
  * The half of a reader engine that both kinds share. A backend makes single attempts; here a read
  * is continued until it is whole, the file ends, or it fails, so the result cannot depend on how
- * the kernel splits it.
+ * the kernel splits it. A call takes a read's place and is never repeated.
+ *
+ * Beside io_uring there are threads, one at first, for calls and for reads of files behind a server. io_uring would have
+ * threads of the kernel make those, too, and FUSE does not tell it how far a short direct read came (Linux 6.18): it goes
+ * on at the old offset, and the bytes are wrong.
  *
  * Reads live in one array made at start and are moved between three lists: free, waiting
  * (submitted, not yet with the backend) and done (finished, not yet reaped). Those in no list are
@@ -30,12 +34,15 @@ enum {
 	SECTOR = 512,
 	RESULTS = 32,
 	DROP_BLOCK = 2 << 20, /* pages of the cache may be as large, and go as a whole or not at all */
+	THREADS = 8, /* to begin with: 8 requests of 512 KiB under way fill an NVMe drive */
 };
 
 #define NONE UINT32_MAX
 
 struct read {
 	struct io_request request;
+	io_call *call; /* NULL: a read */
+	void *data;
 	uint32_t n_from; /* where the attempt under way begins */
 	uint32_t n_got;	 /* bytes read by the attempts before */
 	unsigned n_tries;
@@ -50,9 +57,9 @@ struct list {
 
 struct io_engine {
 	const struct io_backend_ops *ops;
-	void *backend;
+	void *backend, *threads; /* threads: the backend itself, or beside it */
 	int event_fd;
-	unsigned depth, n_flying;
+	unsigned depth, n_flying, n_threaded; /* n_threaded: of the flying ones, those that threads make */
 	uint32_t n_reads;
 	struct list free, waiting, done;
 	struct read reads[];
@@ -106,6 +113,10 @@ static bool settle(struct read *r, int32_t n)
 {
 	const uint32_t end = r->n_from + (n > 0 ? (uint32_t)n : 0);
 
+	if (r->call) {
+		r->result = n;
+		return true;
+	}
 	if ((n == -EINTR || n == -EAGAIN) && r->n_tries++ < TRIES_MAX)
 		return false;
 	if (n == -EINVAL && go_without(r))
@@ -125,35 +136,49 @@ static bool settle(struct read *r, int32_t n)
 	return false;
 }
 
-/* In the way of a read, for dropping pages may wait as reads do. What comes of it does not matter: it is advice. */
-static void start_dropping(struct io_engine *e, uint32_t number)
+static bool is_threaded(const struct read *r)
 {
-	const struct io_request *q = &e->reads[number].request;
-	const uint64_t first = q->offset / DROP_BLOCK * DROP_BLOCK;
-	const uint64_t end = (q->offset + q->n_bytes + DROP_BLOCK - 1) / DROP_BLOCK * DROP_BLOCK;
-	const struct io_attempt attempt = {.number = number, .fd = q->fd, .is_remote = q->is_remote, .is_drop = true,
-					   .n_bytes = (uint32_t)(end - first), .offset = first};
+	return r->call || r->request.is_remote;
+}
 
-	e->ops->start(e->backend, &attempt);
+/* In the way of the read, for dropping pages may wait as reads do. What comes of it does not matter: it is advice. */
+static void drop_range(struct io_attempt *a)
+{
+	const uint64_t end = (a->offset + a->n_bytes + DROP_BLOCK - 1) / DROP_BLOCK * DROP_BLOCK;
+
+	a->is_drop = true;
+	a->offset = a->offset / DROP_BLOCK * DROP_BLOCK;
+	a->n_bytes = (uint32_t)(end - a->offset);
 }
 
 static void start(struct io_engine *e, uint32_t number)
 {
 	const struct read *r = &e->reads[number];
-	const struct io_attempt attempt = {
+	struct io_attempt attempt = {
 		.number = number,
 		.fd = r->request.fd,
-		.is_remote = r->request.is_remote,
 		.n_bytes = r->request.n_bytes - r->n_from,
 		.offset = r->request.offset + r->n_from,
 		.into = (char *)r->request.into + r->n_from,
+		.call = r->call,
+		.data = r->data,
 	};
 
-	if (r->is_dropping) {
-		start_dropping(e, number);
-		return;
-	}
-	e->ops->start(e->backend, &attempt);
+	if (r->is_dropping)
+		drop_range(&attempt);
+	if (is_threaded(r))
+		threads_ops.start(e->threads, &attempt);
+	else
+		e->ops->start(e->backend, &attempt);
+}
+
+static unsigned reap_backends(struct io_engine *e, struct io_result *ret, unsigned n)
+{
+	unsigned n_taken = e->ops->reap(e->backend, ret, n);
+
+	if (e->n_threaded > 0 && e->threads != e->backend)
+		n_taken += threads_ops.reap(e->threads, ret + n_taken, n - n_taken);
+	return n_taken;
 }
 
 /* Takes every result the backend has, until it says there is none: io_uring keeps completion work
@@ -164,7 +189,7 @@ static void collect(struct io_engine *e)
 	unsigned n;
 
 	do {
-		n = e->ops->reap(e->backend, results, RESULTS);
+		n = reap_backends(e, results, RESULTS);
 		for (unsigned i = 0; i < n; i++) {
 			uint32_t number = results[i].number;
 
@@ -179,9 +204,20 @@ static void collect(struct io_engine *e)
 				continue;
 			}
 			e->n_flying--;
+			e->n_threaded -= is_threaded(&e->reads[number]);
 			push(e, &e->done, number);
 		}
 	} while (n > 0);
+}
+
+static int open_threads(struct io_engine *e, unsigned n, void **ret, struct reason *why)
+{
+	int r = threads_new(e->depth, n, e->event_fd, ret);
+
+	if (r == 0)
+		return 0;
+	reason_set(why, "the reader threads cannot be started: %s", strerror(-r));
+	return pass(r);
 }
 
 static int open_backend(enum io_kind kind, const struct memory *staging, struct io_engine *e,
@@ -195,18 +231,17 @@ static int open_backend(enum io_kind kind, const struct memory *staging, struct 
 		r = uring_new(e->depth, staging, e->event_fd, &e->backend, &step);
 		if (r == 0) {
 			e->ops = &uring_ops;
-			return 0;
+			return open_threads(e, 1, &e->threads, why);
 		}
 		refusal_look(step, -r, &refusal);
 		refusal_tell(&refusal, why);
 		if (kind == IO_URING)
 			return pass(r);
 	}
-	r = threads_new(e->depth, e->event_fd, &e->backend);
-	if (r < 0) {
-		reason_set(why, "the reader threads cannot be started: %s", strerror(-r));
-		return pass(r);
-	}
+	r = open_threads(e, THREADS, &e->backend, why);
+	if (r < 0)
+		return r;
+	e->threads = e->backend;
 	e->ops = &threads_ops;
 	return 0;
 }
@@ -249,6 +284,8 @@ struct io_engine *io_engine_free(struct io_engine *e)
 		return NULL;
 	if (e->ops)
 		e->ops->free(e->backend);
+	if (e->threads && e->threads != e->backend)
+		threads_ops.free(e->threads);
 	if (e->event_fd >= 0)
 		close(e->event_fd);
 	free(e);
@@ -275,6 +312,11 @@ unsigned io_engine_room(const struct io_engine *e)
 	return e->free.n;
 }
 
+unsigned io_engine_busy(const struct io_engine *e)
+{
+	return e->n_reads - e->free.n;
+}
+
 void io_engine_submit(struct io_engine *e, const struct io_request *request)
 {
 	uint32_t number = pop(e, &e->free);
@@ -284,13 +326,26 @@ void io_engine_submit(struct io_engine *e, const struct io_request *request)
 	push(e, &e->waiting, number);
 }
 
+void io_engine_call(struct io_engine *e, uint64_t id, io_call *call, void *data)
+{
+	uint32_t number = pop(e, &e->free);
+
+	e->reads[number] = (struct read){.request = {.id = id}, .call = call, .data = data};
+	push(e, &e->waiting, number);
+}
+
 void io_engine_flush(struct io_engine *e)
 {
 	while (e->waiting.n > 0 && e->n_flying < e->depth) {
+		uint32_t number = pop(e, &e->waiting);
+
 		e->n_flying++;
-		start(e, pop(e, &e->waiting));
+		e->n_threaded += is_threaded(&e->reads[number]);
+		start(e, number);
 	}
 	e->ops->flush(e->backend);
+	if (e->n_threaded > 0 && e->threads != e->backend)
+		threads_ops.flush(e->threads);
 }
 
 unsigned io_engine_reap(struct io_engine *e, struct io_done *ret, unsigned n)

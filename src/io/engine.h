@@ -3,11 +3,11 @@
 /*
  * Reader engines: io_uring and pread threads behind one interface, giving the same bytes in the
  * same order of requests. A read is whole or failed: short and interrupted ones are continued
- * inside.
+ * inside. Beside reads it makes calls that may block, in threads of its own.
  *
  * Threads: every call, io_engine_new included, from one thread, the loop's (io_uring holds us to
- * it); the threads engine has its own, which meet it at one queue. Never cancels: a request's
- * buffer belongs to the engine until its io_done came out.
+ * it); it has threads of its own, which meet it at one queue. Never cancels: a request's
+ * buffer, or a call's data, belongs to the engine until its io_done came out.
  */
 #ifndef IO_ENGINE_H
 #define IO_ENGINE_H
@@ -31,13 +31,17 @@ struct io_request {
 	uint32_t n_bytes;
 	void *into; /* inside the staging area given to io_engine_new, or any memory (then never a
 		       fixed buffer) */
-	bool is_remote; /* of a file that is (io/file.h) */
+	bool is_remote; /* of a file that is (io/file.h): a thread reads it */
 	bool is_again;	/* past the page cache: what it has of those bytes is dropped first, as far as the kernel lets it */
 };
 
+/* What a thread does: nothing that the loop's state depends on but what lies in data. */
+typedef int io_call(void *data);
+
 struct io_done {
 	uint64_t id;
-	int64_t n_bytes; /* bytes read (fewer than asked only at the end of the file), or -errno */
+	int64_t n_bytes; /* bytes read (fewer than asked only at the end of the file), or -errno; of a call:
+			    what it returned */
 };
 
 struct io_engine;
@@ -56,10 +60,14 @@ enum io_kind io_engine_kind(const struct io_engine *e);
 size_t io_engine_registered(const struct io_engine *e);
 /* Readable when completions wait (epoll it), now and then once too often. */
 int io_engine_fd(const struct io_engine *e);
-/* Queues one read; at most `room` calls between reaps (io_engine_room). Never blocks. */
+/* Queues one read; at most `room` reads and calls between reaps (io_engine_room). Never blocks. */
 void io_engine_submit(struct io_engine *e, const struct io_request *request);
+/* Queues a call: what waits for a server that may never answer, as opening a file does. */
+void io_engine_call(struct io_engine *e, uint64_t id, io_call *call, void *data);
 unsigned io_engine_room(const struct io_engine *e);
-/* Hands queued reads to the kernel. */
+/* Reads and calls queued, under way, or not yet reaped. */
+unsigned io_engine_busy(const struct io_engine *e);
+/* Hands queued reads to the kernel, and calls to the threads. */
 void io_engine_flush(struct io_engine *e);
 /* Takes up to n completions; clears the fd's readiness when none is left. */
 unsigned io_engine_reap(struct io_engine *e, struct io_done *ret, unsigned n);

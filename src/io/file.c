@@ -6,7 +6,10 @@
  *
  * Where statx says nothing about direct reads (Linux before 6.1, many file systems) they are taken for granted: some
  * accept the flag at open and refuse the read, which the engine sees and then goes without. Nothing is read here to find
- * out: this runs in the daemon's loop, and the storage may not answer.
+ * out.
+ *
+ * Any of these calls waits for the server of a file that has one, close included (FUSE sends a FLUSH): the daemon makes
+ * them in the engine's threads.
  */
 #include "io/file.h"
 
@@ -39,8 +42,8 @@ static uint32_t direct_alignment(int fd)
 	return n;
 }
 
-/* By what the file system says it is; one of a block device is not asked. */
-static bool is_behind_server(int fd, const struct stat *st)
+/* By what the file system says it is. */
+static bool is_behind_server(int fd)
 {
 	static const unsigned kinds[] = {
 		0x65735546 /* FUSE */, 0x6969 /* NFS */, 0xfe534d42 /* SMB2 */, 0xff534d42 /* CIFS */,
@@ -48,7 +51,7 @@ static bool is_behind_server(int fd, const struct stat *st)
 	};
 	struct statfs of;
 
-	if (major(st->st_dev) != 0 || fstatfs(fd, &of) < 0)
+	if (fstatfs(fd, &of) < 0)
 		return false;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if ((unsigned)of.f_type == kinds[i])
@@ -91,7 +94,7 @@ int io_file_open(const char *path, bool direct, struct io_file *ret)
 		f.is_direct = alignment != 0;
 		f.alignment = f.is_direct ? alignment : ALIGNMENT;
 	}
-	f.is_remote = is_behind_server(f.fd, &f.st);
+	f.is_remote = is_behind_server(f.fd);
 	if (fcntl(f.fd, F_SETFL, f.is_direct ? O_DIRECT : 0) < 0) {
 		r = fail(-errno);
 		goto out;
@@ -101,6 +104,19 @@ int io_file_open(const char *path, bool direct, struct io_file *ret)
 out:
 	io_file_close(&f);
 	return r;
+}
+
+int io_file_look(const struct io_file *f, struct stat *ret)
+{
+	struct statx sx;
+
+	if (!f->is_remote)
+		return fstat(f->fd, ret) < 0 ? fail(-errno) : 0;
+	if (statx(f->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_INO | STATX_SIZE | STATX_MTIME, &sx) < 0)
+		return fail(-errno);
+	*ret = (struct stat){.st_dev = makedev(sx.stx_dev_major, sx.stx_dev_minor), .st_ino = sx.stx_ino,
+			     .st_size = (off_t)sx.stx_size, .st_mtim = {sx.stx_mtime.tv_sec, sx.stx_mtime.tv_nsec}};
+	return 0;
 }
 
 void io_file_close(struct io_file *f)

@@ -13,7 +13,7 @@
 struct io_file {
 	int fd;
 	bool is_direct;
-	bool is_remote; /* behind a server (FUSE, NFS …): a read may block whoever begins it */
+	bool is_remote; /* behind a server (FUSE, NFS …): what is done to it may wait for that for ever */
 	uint32_t alignment; /* of offsets, lengths and memory: statx STATX_DIOALIGN, else 4096 */
 	struct stat st;
 };
@@ -21,5 +21,8 @@ struct io_file {
 /* direct: wanted; falls back to buffered where the file system refuses it. 0 or -errno. */
 int io_file_open(const char *path, bool direct, struct io_file *ret);
 void io_file_close(struct io_file *f);
+/* What the file is now: device, inode, size and mtime alone. One behind a server is asked for there, whatever the
+ * kernel still knows of it. 0 or -errno. */
+int io_file_look(const struct io_file *f, struct stat *ret);
 
 #endif

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * pread threads, for where io_uring is refused: one queue of attempts in, one of results out, both
- * under one lock, which no one holds during a read.
+ * pread threads, for where io_uring is refused, and for calls: one queue of attempts in, one of results out,
+ * both under one lock, which no one holds during either.
  *
- * A few threads do for storage that answers. When attempts wait and every thread is in a read, one more
- * is started, up to the depth: a shard whose storage hangs must not stop the others.
+ * A few threads do for storage that answers. When attempts wait and every thread is busy, one more is started with
+ * each flush, and one for each of them with a flush that brings nothing new, up to the depth: a shard whose storage
+ * hangs must not stop the others.
  *
  * Threads: start, flush, reap and free belong to the engine's thread; the readers block every
- * signal, allocate nothing and touch only the queues and the buffer of their attempt.
+ * signal and touch only the queues and the buffer or the data of their attempt.
  */
 #include <assert.h>
 #include <errno.h>
@@ -23,8 +24,7 @@
 #include "io/backend.h"
 
 enum {
-	THREADS = 8, /* to begin with: 8 requests of 512 KiB under way fill an NVMe drive */
-	STACK_BYTES = 64 << 10,
+	STACK_BYTES = 128 << 10,
 };
 
 struct threads {
@@ -46,6 +46,8 @@ static ssize_t attempt(const struct io_attempt *a)
 {
 	ssize_t n;
 
+	if (a->call)
+		return a->call(a->data);
 	if (a->is_drop)
 		return -posix_fadvise(a->fd, (off_t)a->offset, (off_t)a->n_bytes, POSIX_FADV_DONTNEED);
 	n = pread(a->fd, a->into, a->n_bytes, (off_t)a->offset);
@@ -132,7 +134,7 @@ static void threads_free(void *backend)
 	free(t);
 }
 
-int threads_new(unsigned depth, int event_fd, void **ret)
+int threads_new(unsigned depth, unsigned n_threads, int event_fd, void **ret)
 {
 	struct threads *t = calloc(1, sizeof(*t));
 	int r;
@@ -146,7 +148,7 @@ int threads_new(unsigned depth, int event_fd, void **ret)
 	t->locked.in = calloc(depth, sizeof(t->locked.in[0]));
 	t->locked.out = calloc(depth, sizeof(t->locked.out[0]));
 	t->ids = calloc(depth, sizeof(t->ids[0]));
-	r = t->locked.in && t->locked.out && t->ids ? start_threads(t, depth < THREADS ? depth : THREADS)
+	r = t->locked.in && t->locked.out && t->ids ? start_threads(t, depth < n_threads ? depth : n_threads)
 						    : fail(-ENOMEM);
 	if (r < 0) {
 		threads_free(t);
@@ -170,15 +172,15 @@ static void threads_start(void *backend, const struct io_attempt *a)
 static void threads_flush(void *backend)
 {
 	struct threads *t = backend;
-	bool is_short;
+	unsigned n_missing, n_more;
 
-	if (t->n_started == 0)
-		return;
 	pthread_mutex_lock(&t->locked.mutex);
-	is_short = t->locked.n_in > t->locked.n_idle;
+	n_missing = t->locked.n_in > t->locked.n_idle ? t->locked.n_in - t->locked.n_idle : 0;
 	pthread_mutex_unlock(&t->locked.mutex);
-	if (is_short && t->n_threads < t->depth)
-		start_threads(t, t->n_threads + 1); /* none to be had: those that run go on */
+	n_more = t->n_started > 0 && n_missing > 1 ? 1 : n_missing;
+	if (n_more > t->depth - t->n_threads)
+		n_more = t->depth - t->n_threads;
+	start_threads(t, t->n_threads + n_more); /* none to be had: those that run go on */
 	if (t->n_started >= t->n_threads)
 		pthread_cond_broadcast(&t->has_work);
 	else

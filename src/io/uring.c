@@ -105,8 +105,8 @@ static void register_staging(struct uring *u, const struct memory *staging)
 	u->n_registered = at;
 }
 
-/* Where reads block, as on FUSE and NFS, a kernel thread each carries them; the few that there are by default would all
- * wait for a shard whose storage hangs. Before Linux 5.15 there is no such knob. */
+/* Where reads block, a kernel thread each carries them; the few that there are by default would all wait for a shard
+ * whose storage hangs. Before Linux 5.15 there is no such knob. */
 static void allow_threads(struct uring *u, unsigned depth)
 {
 	unsigned most[2] = {depth, 0}; /* for files; 0: as it was */
@@ -189,8 +189,6 @@ static void uring_start(void *backend, const struct io_attempt *a)
 		io_uring_prep_read_fixed(sqe, a->fd, a->into, a->n_bytes, a->offset, buffer);
 	else
 		io_uring_prep_read(sqe, a->fd, a->into, a->n_bytes, a->offset);
-	if (a->is_remote)
-		sqe->flags |= IOSQE_ASYNC; /* FUSE blocks where it is begun */
 	sqe->user_data = a->number;
 	u->n_flying++;
 }

@@ -17,7 +17,7 @@ struct tally {
 static const char *const sources[] = {
 	[INDEX_SAVED] = "saved", [INDEX_DALI] = "dali", [INDEX_SCANNED] = "scanned"};
 
-static int tell(void *context, size_t i, const char *path, const struct stat *st,
+static int tell(void *context, size_t i, const char *path, const struct io_file *file,
 		const struct shard_index *index, enum index_source source, struct reason *why)
 {
 	struct tally *t = context;

@@ -148,7 +148,7 @@ static int print_json(const char *path, const struct shard_index *index, uint64_
 	return r ? STATUS_FAILED : STATUS_DONE;
 }
 
-static int show(void *context, size_t i, const char *path, const struct stat *st,
+static int show(void *context, size_t i, const char *path, const struct io_file *file,
 		const struct shard_index *index, enum index_source source, struct reason *why)
 {
 	struct inspection *in = context;

@@ -147,6 +147,7 @@ static void ask(struct fill *f)
 	p->is_read = !is_usable(p->from) || p->n == 0;
 	if (!p->is_read)
 		io_engine_submit(f->engine, &(struct io_request){.id = f->n_asked % FILL_WINDOW, .fd = p->from->file.fd,
+								 .is_remote = p->from->file.is_remote,
 								 .offset = part->offset + p->at, .n_bytes = p->n,
 								 .into = p->bytes});
 	f->n_asked++;

@@ -35,7 +35,7 @@ static const char *find_fault(const struct shard_index *index, const struct inde
 	return NULL;
 }
 
-static int add_samples(void *context, size_t i, const char *path, const struct stat *st,
+static int add_samples(void *context, size_t i, const char *path, const struct io_file *file,
 		       const struct shard_index *index, enum index_source source, struct reason *why)
 {
 	struct catalog *c = context;
@@ -47,7 +47,7 @@ static int add_samples(void *context, size_t i, const char *path, const struct s
 				  index->packing == PACKING_ZSTD ? "zstd -d" : "gunzip -k");
 		return 0;
 	}
-	r = catalog_add_file(c, path, st);
+	r = catalog_add_file(c, path, &file->st);
 
 	for (uint64_t k = 0; r == 0 && k < index->n_samples; k++) {
 		const struct index_sample *s = &index->samples[k];

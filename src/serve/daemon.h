@@ -19,6 +19,7 @@
 #include "sandbox/trial.h"
 #include "serve/dataset.h"
 #include "serve/files.h"
+#include "serve/keys.h"
 #include "serve/notify.h"
 #include "serve/planning.h"
 #include "serve/reload.h"
@@ -43,6 +44,7 @@ enum {
 	CHILDREN_SHOWN = 8,    /* processes named that keep a slot quarantined */
 	BELL_SLOTS = 64,       /* slots of a session that a bell can name */
 	SEEN_BAD_MAX = 8,      /* bad samples that the status names */
+	OPEN_SHARDS_MAX = 256,
 };
 
 /* What an epoll event is about: kind in the upper half, number in the lower. */
@@ -72,9 +74,12 @@ struct helper {
 };
 
 struct flying_read {
-	uint64_t begun_ns, offset;
+	uint64_t begun_ns, offset, into;
 	uint32_t feed, shard, n_bytes;
-	int fd;
+	uint32_t next; /* that waits for the same file to be open */
+	bool is_again; /* what was read before was damaged */
+	int64_t n_got;
+	struct shard_file *file;
 };
 
 struct seen_bad {
@@ -127,6 +132,7 @@ struct daemon {
 	struct parent parent;
 	struct io_engine *engine;
 	struct files *files;
+	struct keys keys;
 	struct core *core;
 	struct helper *helpers;
 	struct session sessions[SESSIONS_MAX];
@@ -196,11 +202,12 @@ void workers_clock(struct daemon *d);
 void workers_set(struct daemon *d, unsigned n);
 
 /* reads.c */
+int reads_open(struct daemon *d);
 void reads_start(struct daemon *d, const struct core_action *a);
 void reads_reap(struct daemon *d);
 /* Tells the core of one read that could not begin; as an event of its own. */
 void reads_failed(struct daemon *d);
-/* Waits up to a second for reads in flight; false: some are stuck in the storage. */
+/* Waits up to a second for reads in flight, and for shards to close; false: some are stuck in the storage. */
 bool reads_drain(struct daemon *d);
 
 /* listen.c */
@@ -251,7 +258,7 @@ void ledger_write(struct daemon *d, const struct core_action *a);
 /* A line in the log, for what was good when read again. */
 void ledger_mended(struct daemon *d, const struct core_action *a);
 /* Where a sample is and what it is called: "SHARD, key KEY, offset N". */
-void ledger_name(const struct daemon *d, uint32_t feed, uint64_t sample, char *text, size_t n_text);
+void ledger_name(struct daemon *d, uint32_t feed, uint64_t sample, char *text, size_t n_text);
 
 /* footprint.c */
 void footprint_sample(struct daemon *d);

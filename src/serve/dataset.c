@@ -20,10 +20,11 @@ struct filling {
 	void *context;
 };
 
-static int add_shard(void *context, size_t i, const char *path, const struct stat *st,
+static int add_shard(void *context, size_t i, const char *path, const struct io_file *file,
 		     const struct shard_index *index, enum index_source source, struct reason *why)
 {
 	struct filling *f = context;
+	struct samples *samples = &f->dataset->samples;
 	int r;
 
 	if (index->trailing_bytes)
@@ -31,11 +32,13 @@ static int add_shard(void *context, size_t i, const char *path, const struct sta
 			 path, (unsigned long long)index->trailing_bytes,
 			 (unsigned long long)index->trailing_offset);
 	f->dataset->n_skipped += index->n_skipped;
-	r = samples_add(&f->dataset->samples, f->pipeline, f->source, path, st, index, why);
+	r = samples_add(samples, f->pipeline, f->source, path, &file->st, index, why);
 	if (r > 0 && f->on_refused) {
 		f->on_refused(f->context, i, path, why);
 		return 0;
 	}
+	if (r == 0)
+		samples->shards[samples->n_shards - 1].is_remote = file->is_remote;
 	return r;
 }
 

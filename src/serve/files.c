@@ -5,34 +5,44 @@
 
 #include "base/fault.h"
 #include "core/core.h"
-#include "io/file.h"
+#include "io/engine.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-struct entry {
-	struct io_file file;
-	uint64_t used_at;
-	unsigned feed, n_reads;
-	uint32_t shard;
-};
+#include <unistd.h>
 
 struct files {
-	struct entry *entries;
-	unsigned n, room;
-	uint64_t clock;
+	struct shard_file *list;
+	unsigned room, n_closing;
+	uint64_t clock, ids;
+	struct io_engine *engine;
 };
 
-int files_new(unsigned room, struct files **ret)
+int files_new(unsigned room, struct io_engine *engine, uint64_t ids, struct files **ret)
 {
 	struct files *f = calloc(1, sizeof(*f));
 
-	if (!f || !(f->entries = calloc(room, sizeof(*f->entries)))) {
+	if (!f || !(f->list = calloc(room, sizeof(*f->list)))) {
 		free(f);
 		return fail(-ENOMEM);
 	}
+	for (unsigned i = 0; i < room; i++) {
+		f->list[i].number = i;
+		f->list[i].file.fd = -1;
+	}
 	f->room = room;
+	f->ids = ids;
+	f->engine = engine;
 	*ret = f;
+	return 0;
+}
+
+int files_close(void *files)
+{
+	struct files *f = files;
+
+	for (unsigned i = 0; i < f->room; i++)
+		io_file_close(&f->list[i].file);
 	return 0;
 }
 
@@ -40,9 +50,8 @@ struct files *files_free(struct files *f)
 {
 	if (!f)
 		return NULL;
-	for (unsigned i = 0; i < f->n; i++)
-		io_file_close(&f->entries[i].file);
-	free(f->entries);
+	files_close(f);
+	free(f->list);
 	free(f);
 	return NULL;
 }
@@ -55,71 +64,125 @@ static bool is_same(const struct stat *st, const struct sample_shard *shard)
 		       shard->mtime_ns;
 }
 
-/* Where the next file goes: a new entry, or the longest unused one, closed. */
-static struct entry *make_room(struct files *f)
-{
-	struct entry *oldest = NULL;
+/* ---- calls ---- */
 
-	if (f->n < f->room)
-		return &f->entries[f->n++];
-	for (unsigned i = 0; i < f->n; i++)
-		if (f->entries[i].n_reads == 0 && (!oldest || f->entries[i].used_at < oldest->used_at))
-			oldest = &f->entries[i];
-	if (oldest)
+static int open_shard(void *file)
+{
+	struct shard_file *s = file;
+	int r = io_file_open(s->shard->path, s->is_direct, &s->file);
+
+	if (r == 0 && s->file.is_direct && s->file.alignment > CORE_PAGE) {
+		io_file_close(&s->file); /* reads come in pages of 4 KiB */
+		r = io_file_open(s->shard->path, false, &s->file);
+	}
+	if (r == 0 && !is_same(&s->file.st, s->shard)) {
+		io_file_close(&s->file);
+		r = FILES_E_CHANGED;
+	}
+	return r;
+}
+
+int files_look(void *file)
+{
+	const struct shard_file *s = file;
+	struct stat st;
+	int r = io_file_look(&s->file, &st);
+
+	if (r == -ESTALE || r == -ENOENT)
+		return FILES_E_CHANGED; /* the server has it no more */
+	if (r < 0)
+		return pass(r);
+	return is_same(&st, s->shard) ? 0 : FILES_E_CHANGED;
+}
+
+static int close_descriptor(void *fd)
+{
+	close((int)(intptr_t)fd);
+	return 0;
+}
+
+/* ---- the table ---- */
+
+static bool may_go(const struct files *f, const struct shard_file *s)
+{
+	return s->is_open && s->n_reads == 0 && (!s->file.is_remote || f->n_closing < FILES_CLOSING_MAX);
+}
+
+/* Where the next file goes: a free place, or the longest unused one's, which is closed. */
+static struct shard_file *make_room(struct files *f)
+{
+	struct shard_file *oldest = NULL;
+
+	for (unsigned i = 0; i < f->room; i++) {
+		struct shard_file *s = &f->list[i];
+
+		if (!s->is_used)
+			return s;
+		if (may_go(f, s) && (!oldest || s->used_at < oldest->used_at))
+			oldest = s;
+	}
+	if (oldest && oldest->file.is_remote) {
+		f->n_closing++;
+		io_engine_call(f->engine, f->ids + f->room, close_descriptor, (void *)(intptr_t)oldest->file.fd);
+	} else if (oldest) {
 		io_file_close(&oldest->file);
+	}
 	return oldest;
 }
 
-static int open_shard(struct files *f, struct entry *e, const struct sample_shard *shard, bool is_direct)
+static int begin(struct files *f, struct shard_file *s)
 {
-	int r = io_file_open(shard->path, is_direct, &e->file);
+	int r = 0;
 
-	if (r == 0 && e->file.is_direct && e->file.alignment > CORE_PAGE) {
-		io_file_close(&e->file); /* reads come in pages of 4 KiB */
-		r = io_file_open(shard->path, false, &e->file);
+	s->is_used = true;
+	if (s->shard->is_remote) {
+		io_engine_call(f->engine, f->ids + s->number, open_shard, s);
+	} else {
+		r = open_shard(s);
+		s->is_open = s->is_used = r == 0;
 	}
-	if (r == 0 && !is_same(&e->file.st, shard)) {
-		io_file_close(&e->file);
-		r = FILES_E_CHANGED;
-	}
-	if (r) { /* the entry is of no use: the last one takes its place */
-		*e = f->entries[--f->n];
-		return r;
-	}
-	return 0;
+	return r;
 }
 
-int files_get(struct files *f, unsigned feed, const struct samples *samples, uint32_t shard,
-	      bool is_direct, int *ret_fd, bool *ret_is_remote)
+int files_get(struct files *f, const struct sample_shard *shard, bool is_direct, struct shard_file **ret)
 {
-	struct entry *e = NULL;
+	struct shard_file *s = NULL;
 	int r;
 
-	for (unsigned i = 0; i < f->n && !e; i++)
-		if (f->entries[i].feed == feed && f->entries[i].shard == shard)
-			e = &f->entries[i];
-	if (!e) {
-		e = make_room(f);
-		if (!e)
+	for (unsigned i = 0; i < f->room && !s; i++)
+		if (f->list[i].is_used && f->list[i].shard == shard)
+			s = &f->list[i];
+	if (!s) {
+		s = make_room(f);
+		if (!s)
 			return fail(-EMFILE);
-		*e = (struct entry){.feed = feed, .shard = shard};
-		r = open_shard(f, e, &samples->shards[shard], is_direct);
+		*s = (struct shard_file){.shard = shard, .file.fd = -1, .number = s->number,
+					 .first_waiting = FILES_NONE, .is_direct = is_direct};
+		r = begin(f, s);
 		if (r)
 			return r;
 	}
-	e->used_at = ++f->clock;
-	e->n_reads++;
-	*ret_fd = e->file.fd;
-	*ret_is_remote = e->file.is_remote;
+	s->used_at = ++f->clock;
+	s->n_reads++;
+	*ret = s;
 	return 0;
 }
 
-bool files_put(struct files *f, int fd, const struct samples *samples, uint32_t shard)
+struct shard_file *files_take(struct files *f, uint64_t id, int64_t result)
 {
-	struct stat st;
+	struct shard_file *s;
 
-	for (unsigned i = 0; i < f->n; i++)
-		if (f->entries[i].file.fd == fd)
-			f->entries[i].n_reads--;
-	return fstat(fd, &st) < 0 || !is_same(&st, &samples->shards[shard]);
+	if (id == f->ids + f->room) {
+		f->n_closing--;
+		return NULL;
+	}
+	s = &f->list[id - f->ids];
+	s->is_open = result == 0;
+	s->is_used = s->is_open;
+	return s;
+}
+
+void files_put(struct files *f, struct shard_file *s)
+{
+	s->n_reads--;
 }

@@ -83,7 +83,8 @@ static uint64_t least(uint64_t a, uint64_t b)
 static void ask(struct run *run, struct scan *s)
 {
 	uint64_t edge = s->file.is_direct ? s->file.alignment : 1, end;
-	struct io_request request = {.id = (uint64_t)(s - run->scans), .fd = s->file.fd};
+	struct io_request request = {.id = (uint64_t)(s - run->scans), .fd = s->file.fd,
+				     .is_remote = s->file.is_remote};
 	size_t n;
 
 	if (s->packed) /* all of it, in its order */
@@ -272,7 +273,7 @@ static int hand_on(struct run *run)
 		else
 			r = INDEX_E_REFUSED;
 	} else {
-		r = run->how->on_index(run->how->context, i, s->path, &s->file.st, &s->index, s->source,
+		r = run->how->on_index(run->how->context, i, s->path, &s->file, &s->index, s->source,
 				       run->why);
 		shard_index_deinit(&s->index);
 	}

@@ -11,6 +11,7 @@
 
 #include "base/reason.h"
 #include "io/engine.h"
+#include "io/file.h"
 #include "shard/index.h"
 
 #include <stdbool.h>
@@ -25,8 +26,8 @@ struct indexing {
 	bool has_progress;	  /* a line on stderr while it takes long */
 	const char *cache_folder; /* or NULL */
 	void *context;
-	/* Each shard in listed order. What it returns (not 0) ends the run. */
-	int (*on_index)(void *context, size_t i, const char *path, const struct stat *st,
+	/* Each shard in listed order; file: as it was found, closed again. What it returns (not 0) ends the run. */
+	int (*on_index)(void *context, size_t i, const char *path, const struct io_file *file,
 			const struct shard_index *index, enum index_source source, struct reason *why);
 	/* Each shard that is refused; NULL: the first one ends the run. */
 	void (*on_refused)(void *context, size_t i, const char *path, const struct reason *why);

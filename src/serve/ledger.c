@@ -143,19 +143,18 @@ static void find_file(const struct daemon *d, uint32_t feed, uint64_t sample, st
 	snprintf(ret->key, sizeof(ret->key), "(sample %llu of the shard)", (unsigned long long)ret->in_shard);
 }
 
-static void find_key(const struct daemon *d, uint32_t feed, struct place *p)
+static void find_key(struct daemon *d, uint32_t feed, struct place *p)
 {
 	char key[sizeof(p->key)];
 	uint64_t offset;
 
-	if (dataset_key(d->feeds[feed].dataset, d->config->daemon.index_cache, p->number, p->in_shard, key,
-			sizeof(key), &offset) != 0)
+	if (!keys_find(&d->keys, d->feeds[feed].dataset, p->number, p->in_shard, key, sizeof(key), &offset))
 		return;
 	memcpy(p->key, key, sizeof(key));
 	p->offset = offset;
 }
 
-void ledger_name(const struct daemon *d, uint32_t feed, uint64_t sample, char *text, size_t n_text)
+void ledger_name(struct daemon *d, uint32_t feed, uint64_t sample, char *text, size_t n_text)
 {
 	struct place p;
 

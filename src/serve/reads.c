@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
-/* The core's reads through the engine, each on a file that is still the one of the index. */
+/*
+ * The core's reads through the engine, each on a file that is still the one of the index: its shard is opened where it is
+ * not, then read, then looked at again. Behind a server each of these is a request of the engine's; no step of the loop
+ * waits for one.
+ */
 #include "serve/daemon.h"
 
 #include "base/clock.h"
@@ -11,45 +15,70 @@
 
 enum { BATCH = 32, PATIENCE_MS = 1000, SLOW_MS = 100 /* worth a line of debug */ };
 
-static void done(struct daemon *d, uint32_t request, int64_t n_bytes, bool is_changed)
+/* What of the engine's an id is: kind in the upper half, number in the lower. */
+enum kind { KIND_READ, KIND_LOOK, KIND_FILE, KIND_LEAVING };
+
+static uint64_t id_of(enum kind kind, uint32_t number)
 {
-	core_on_read(d->core, d->now_ns, request, n_bytes, is_changed);
-	daemon_act(d);
+	return (uint64_t)kind << 32 | number;
+}
+
+int reads_open(struct daemon *d)
+{
+	return files_new(OPEN_SHARDS_MAX, d->engine, id_of(KIND_FILE, 0), &d->files);
+}
+
+static void begin(struct daemon *d, uint32_t request)
+{
+	const struct flying_read *r = &d->reads[request];
+
+	io_engine_submit(d->engine, &(struct io_request){
+		.id = id_of(KIND_READ, request), .fd = r->file->file.fd, .is_remote = r->file->file.is_remote,
+		.is_again = r->is_again,
+		.offset = r->offset, .n_bytes = r->n_bytes, .into = (char *)d->staging.base + r->into,
+	});
+}
+
+static void wait_for_file(struct daemon *d, uint32_t request)
+{
+	struct shard_file *s = d->reads[request].file;
+
+	d->reads[request].next = FILES_NONE;
+	if (s->first_waiting == FILES_NONE)
+		s->first_waiting = request;
+	else
+		d->reads[s->last_waiting].next = request;
+	s->last_waiting = request;
 }
 
 void reads_start(struct daemon *d, const struct core_action *a)
 {
-	struct served_feed *f = &d->feeds[a->read.feed];
-	struct io_request request = {
-		.id = a->read.request, .offset = a->read.offset, .n_bytes = a->read.n_bytes,
-		.into = (char *)d->staging.base + a->read.into, .is_again = a->read.is_again,
-	};
-	int r;
+	const struct served_feed *f = &d->feeds[a->read.feed];
+	const struct sample_shard *shard = &f->dataset->samples.shards[a->read.shard];
+	struct shard_file *file;
+	int r = files_get(d->files, shard, f->config->inputs[shard->source].is_direct, &file);
 
 	assert(a->read.request < CORE_REQUESTS_MAX);
-	r = files_get(d->files, (unsigned)f->config->base, &f->dataset->samples, a->read.shard,
-		      f->config->inputs[f->dataset->samples.shards[a->read.shard].source].is_direct, &request.fd,
-		      &request.is_remote);
 	if (r) {
 		/* An event in the middle of the core's actions has to wait for their end. */
 		d->failed_reads[d->n_failed_reads].request = a->read.request;
 		d->failed_reads[d->n_failed_reads++].result = r;
 		return;
 	}
-	d->reads[a->read.request].feed = a->read.feed;
-	d->reads[a->read.request].shard = a->read.shard;
-	d->reads[a->read.request].fd = request.fd;
-	d->reads[a->read.request].begun_ns = d->now_ns;
-	d->reads[a->read.request].offset = a->read.offset;
-	d->reads[a->read.request].n_bytes = a->read.n_bytes;
+	d->reads[a->read.request] = (struct flying_read){
+		.begun_ns = d->now_ns, .offset = a->read.offset, .into = a->read.into, .feed = a->read.feed,
+		.shard = a->read.shard, .n_bytes = a->read.n_bytes, .is_again = a->read.is_again, .file = file};
 	d->n_flying++;
-	io_engine_submit(d->engine, &request);
+	if (file->is_open)
+		begin(d, a->read.request);
+	else
+		wait_for_file(d, a->read.request);
 }
 
 void reads_failed(struct daemon *d)
 {
 	struct failed_read f = d->failed_reads[--d->n_failed_reads];
-	bool is_changed = f.result == FILES_E_CHANGED;
+	const bool is_changed = f.result == FILES_E_CHANGED;
 
 	core_on_read(d->core, d->now_ns, f.request, is_changed ? 0 : f.result, is_changed);
 }
@@ -68,6 +97,68 @@ static void note(struct daemon *d, const struct flying_read *r, bool has_failed)
 						   .offset = r->offset, .has_failed = has_failed});
 }
 
+/* result: of a step that ended it, FILES_E_CHANGED or -errno, else 0. */
+static void end(struct daemon *d, uint32_t request, int64_t result)
+{
+	const struct flying_read *r = &d->reads[request];
+	const bool is_changed = result == FILES_E_CHANGED;
+
+	d->n_flying--;
+	note(d, r, result < 0);
+	core_on_read(d->core, d->now_ns, request, result < 0 ? result : r->n_got, is_changed);
+	daemon_act(d);
+}
+
+static void end_with_file(struct daemon *d, uint32_t request, int64_t result)
+{
+	files_put(d->files, d->reads[request].file);
+	end(d, request, result);
+}
+
+static void take_read(struct daemon *d, uint32_t request, int64_t n_bytes)
+{
+	struct flying_read *r = &d->reads[request];
+
+	r->n_got = n_bytes;
+	if (n_bytes < 0)
+		end_with_file(d, request, n_bytes);
+	else if (r->file->file.is_remote)
+		io_engine_call(d->engine, id_of(KIND_LOOK, request), files_look, r->file);
+	else
+		end_with_file(d, request, files_look(r->file));
+}
+
+static void take_file(struct daemon *d, uint64_t id, int64_t result)
+{
+	const struct shard_file *s = files_take(d->files, id, result);
+	uint32_t request = s ? s->first_waiting : FILES_NONE, next;
+
+	for (; request != FILES_NONE; request = next) {
+		next = d->reads[request].next;
+		if (result == 0)
+			begin(d, request);
+		else
+			end(d, request, result);
+	}
+}
+
+static void take(struct daemon *d, const struct io_done *done)
+{
+	switch ((enum kind)(done->id >> 32)) {
+	case KIND_READ:
+		take_read(d, (uint32_t)done->id, done->n_bytes);
+		break;
+	case KIND_LOOK:
+		end_with_file(d, (uint32_t)done->id, done->n_bytes);
+		break;
+	case KIND_FILE:
+		take_file(d, done->id, done->n_bytes);
+		break;
+	case KIND_LEAVING:
+		break;
+	}
+}
+
 void reads_reap(struct daemon *d)
 {
 	struct io_done list[BATCH];
@@ -75,31 +166,33 @@ void reads_reap(struct daemon *d)
 
 	do {
 		n = io_engine_reap(d->engine, list, BATCH);
-		d->n_flying -= n;
-		for (unsigned i = 0; i < n; i++) {
-			uint32_t request = (uint32_t)list[i].id;
-			const struct samples *samples =
-				&d->feeds[d->reads[request].feed].dataset->samples;
-			bool is_changed = files_put(d->files, d->reads[request].fd, samples,
-						    d->reads[request].shard);
-
-			note(d, &d->reads[request], list[i].n_bytes < 0);
-			done(d, request, list[i].n_bytes, is_changed && list[i].n_bytes >= 0);
-		}
+		for (unsigned i = 0; i < n; i++)
+			take(d, &list[i]);
 	} while (n == BATCH);
+}
+
+static bool drain(struct io_engine *e, uint64_t until_ns)
+{
+	struct io_done list[BATCH];
+
+	while (io_engine_busy(e) > 0 && clock_ns() < until_ns) {
+		struct pollfd p = {.fd = io_engine_fd(e), .events = POLLIN};
+
+		io_engine_flush(e);
+		poll(&p, 1, PATIENCE_MS / 10);
+		io_engine_reap(e, list, BATCH);
+	}
+	return io_engine_busy(e) == 0;
 }
 
 bool reads_drain(struct daemon *d)
 {
-	uint64_t until = clock_ns() + PATIENCE_MS * UINT64_C(1000000);
-	struct io_done list[BATCH];
+	const uint64_t until_ns = clock_ns() + PATIENCE_MS * UINT64_C(1000000);
 
-	while (d->n_flying && clock_ns() < until) {
-		struct pollfd p = {.fd = io_engine_fd(d->engine), .events = POLLIN};
-
-		io_engine_flush(d->engine);
-		poll(&p, 1, PATIENCE_MS / 10);
-		d->n_flying -= io_engine_reap(d->engine, list, BATCH);
-	}
-	return d->n_flying == 0;
+	if (!d->files)
+		return true;
+	if (!drain(d->engine, until_ns) || (d->keys.engine && !drain(d->keys.engine, until_ns)))
+		return false;
+	io_engine_call(d->engine, id_of(KIND_LEAVING, 0), files_close, d->files);
+	return drain(d->engine, until_ns);
 }

@@ -75,6 +75,20 @@ void session_peer_gone(struct daemon *d, const struct core_action *a)
 	session_send(d, s, &m, sizeof(m), -1);
 }
 
+/* A late read has failed by our deadline, not by an error of the storage. */
+static void tell_storage(struct daemon *d, struct session *s, const struct core_action *a, const char *where)
+{
+	const struct config *config = d->reload.current ? d->reload.current : d->config;
+	char more[120] = "";
+
+	if (a->bad.cause == CAUSE_read_late)
+		snprintf(more, sizeof(more), " (%llu ms)", (unsigned long long)config->daemon.read_timeout_ns / 1000000);
+	else if (a->bad.error)
+		snprintf(more, sizeof(more), ": %s", strerror(a->bad.error));
+	session_say_failed(d, s, EIO, "StorageError", "%s: %s%s; bad_samples.transient is fail", where,
+			   cause_text(a->bad.cause), more);
+}
+
 void session_fail(struct daemon *d, const struct core_action *a)
 {
 	struct session *s = session_of(d, a->stream);
@@ -103,9 +117,7 @@ void session_fail(struct daemon *d, const struct core_action *a)
 				   f->config->name, (unsigned long long)a->bad.allowed);
 		break;
 	case CORE_FAIL_STORAGE:
-		session_say_failed(d, s, EIO, "StorageError", "%s: %s%s%s; bad_samples.transient is fail", where,
-				   cause_text(a->bad.cause), a->bad.error ? ": " : "",
-				   a->bad.error ? strerror(a->bad.error) : "");
+		tell_storage(d, s, a, where);
 		break;
 	case CORE_FAIL_CHANGED:
 		session_say_failed(d, s, ESTALE, "ShardChanged", "%s: the shard is not the one that was indexed: "

@@ -30,7 +30,6 @@
 #include <unistd.h>
 
 enum {
-	OPEN_SHARDS_MAX = 256,
 	OWN_DESCRIPTORS = 64,	/* engine, signals, log, ledger, status page, workers' own */
 	EASY_SESSIONS = 16,	/* for so many there is room; more find it or are turned away */
 	SESSION_DESCRIPTORS = 3, /* socket, pidfd, bell */
@@ -186,7 +185,7 @@ static int take_all_descriptors(const struct daemon *d, struct reason *why)
 		n_shards += d->planning.core_feeds[i].base == i ? d->feeds[i].dataset->samples.n_shards : 0;
 	}
 	if (n_shards > OPEN_SHARDS_MAX)
-		n_shards = OPEN_SHARDS_MAX;
+		n_shards = OPEN_SHARDS_MAX + FILES_CLOSING_MAX;
 	others = OWN_DESCRIPTORS + d->n_workers + n_shards + n_slots;
 	r = take_descriptors(others + EASY_SESSIONS * SESSION_DESCRIPTORS, n_slots, why);
 	if (r == 0)
@@ -203,8 +202,8 @@ static int open_engine(struct daemon *d, struct reason *why)
 	int r;
 
 	read_part.n_bytes = d->planning.read_bytes;
-	r = io_engine_new((enum io_kind)d->config->daemon.io, CORE_FLYING_MAX(READS_IN_FLIGHT),
-			      &read_part, &d->engine, &refused);
+	r = io_engine_new((enum io_kind)d->config->daemon.io, CORE_FLYING_MAX(READS_IN_FLIGHT) + FILES_CLOSING_MAX,
+			  &read_part, &d->engine, &refused);
 	if (r < 0) {
 		if (!*refused.text)
 			return pass(r);
@@ -315,7 +314,9 @@ static int open_all(struct daemon *d, struct reason *why)
 	if (r == 0)
 		r = core_new(&d->planning.spec, &d->core);
 	if (r == 0)
-		r = files_new(OPEN_SHARDS_MAX, &d->files);
+		r = reads_open(d);
+	if (r == 0)
+		r = keys_init(&d->keys, d->datasets, d->n_feeds, d->config->daemon.index_cache, why);
 	if (r == 0)
 		r = open_signals(d);
 	if (r == 0)
@@ -408,10 +409,12 @@ void daemon_stop(struct daemon *d)
 	free(d->helpers);
 	if (!reads_drain(d)) {
 		/* Their buffers are the kernel's until they end; leaving is all that is left to do. */
-		log_error("serve", "%u reads do not end: the storage of a shard does not answer", d->n_flying);
+		log_error("serve", "the storage of a shard does not answer: %u of its reads, openings and closings do not end",
+			  io_engine_busy(d->engine));
 		_exit(1);
 	}
 	d->engine = io_engine_free(d->engine);
+	keys_deinit(&d->keys);
 	d->core = core_free(d->core);
 	d->files = files_free(d->files);
 	memory_deinit(&d->staging);

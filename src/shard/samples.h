@@ -22,6 +22,7 @@ struct sample_shard {
 	uint64_t device, inode, file_size, mtime_ns;
 	uint64_t raw_size; /* of its bytes when inflated; file_size of a plain one */
 	enum packing packing;
+	bool is_remote; /* behind a server that may not answer */
 	uint32_t first_unit, n_units; /* by raw_offset, ascending; none of a plain one */
 	uint32_t header_bytes; /* the longest header (extension blocks included) of its fields' members */
 	uint64_t n_samples;

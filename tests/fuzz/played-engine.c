@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
 /*
- * The reader engine (io/engine.h) and the clock of fuzz-daemon.c: reads come when they are reaped, in order, or not before
- * the script lets them, or fail as it says, and time passes when it says so. Thus an input does the same every time.
+ * The reader engine (io/engine.h) and the clock of fuzz-daemon.c: reads and calls come when they are reaped, in order, or not
+ * before the script lets them, reads fail as it says, and time passes when it says so. Thus an input does the same every time.
  */
 #include "played-engine.h"
 
@@ -17,10 +17,16 @@
 
 enum { READS_MAX = 1024 };
 
+struct played {
+	struct io_request read;
+	io_call *call; /* instead of it */
+	void *data;
+};
+
 struct io_engine {
 	int fd;
 	unsigned n, depth;
-	struct io_request reads[READS_MAX];
+	struct played queue[READS_MAX];
 };
 
 static bool is_held;
@@ -97,7 +103,18 @@ int io_engine_fd(const struct io_engine *e)
 void io_engine_submit(struct io_engine *e, const struct io_request *request)
 {
 	CHECK(e->n < READS_MAX);
-	e->reads[e->n++] = *request;
+	e->queue[e->n++] = (struct played){.read = *request};
+}
+
+void io_engine_call(struct io_engine *e, uint64_t id, io_call *call, void *data)
+{
+	CHECK(e->n < READS_MAX);
+	e->queue[e->n++] = (struct played){.read.id = id, .call = call, .data = data};
+}
+
+unsigned io_engine_busy(const struct io_engine *e)
+{
+	return e->n;
 }
 
 unsigned io_engine_room(const struct io_engine *e)
@@ -112,12 +129,15 @@ void io_engine_flush(struct io_engine *e)
 	CHECK(e->n == 0 || is_held || write(e->fd, &one, sizeof(one)) == sizeof(one));
 }
 
-static int64_t read_now(const struct io_request *r)
+static int64_t play(const struct played *p)
 {
+	const struct io_request *r = &p->read;
 	const enum played_fault how = fault;
 	const uint32_t n = how == PLAYED_SHORT ? r->n_bytes / 2 : r->n_bytes;
 	ssize_t n_read;
 
+	if (p->call)
+		return p->call(p->data);
 	fault = PLAYED_WELL;
 	if (how == PLAYED_ERROR)
 		return -EIO;
@@ -132,9 +152,9 @@ unsigned io_engine_reap(struct io_engine *e, struct io_done *ret, unsigned n)
 
 	CHECK(read(e->fd, &rung, sizeof(rung)) == sizeof(rung) || errno == EAGAIN);
 	for (; !is_held && n_done < n && n_done < e->n; n_done++)
-		ret[n_done] = (struct io_done){e->reads[n_done].id, read_now(&e->reads[n_done])};
+		ret[n_done] = (struct io_done){e->queue[n_done].read.id, play(&e->queue[n_done])};
 	for (; n_done + n_left < e->n; n_left++)
-		e->reads[n_left] = e->reads[n_done + n_left];
+		e->queue[n_left] = e->queue[n_done + n_left];
 	e->n = n_left;
 	return n_done;
 }

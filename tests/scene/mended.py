@@ -108,7 +108,7 @@ def p17_mended(folder):
             with place.daemon(engine, reads) as daemon:
                 place.spoil(KINDS, is_once=True)
                 with ringfeed.Loader("train", socket=daemon.socket, timeout=20) as loader:
-                    got = [epoch_of(loader) for _ in range(2)]  # which of the two is read first is open
+                    got = [epoch_of(loader, {}) for _ in range(2)]  # which of the two is read first is open
                 status, bad, log, left = daemon.status(), counted(daemon), daemon.log(), place.left()
             assert not left, (engine, reads, left)
             for rows in got:

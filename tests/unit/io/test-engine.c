@@ -174,6 +174,7 @@ static void draw_request(struct io_request *r, unsigned alignment, unsigned beyo
 				(alignment > 1 ? alignment : 0));
 	r->into = buffer(r->id) + (alignment > 1 ? 0 : draw(64));
 	r->is_again = draw(8) == 0;
+	r->is_remote = draw(3) == 0; /* read by a thread, then */
 	memset(buffer(r->id), 0xaa, BUFFER);
 }
 
@@ -306,6 +307,79 @@ static void really_short_reads(void **state)
 	close(fd);
 out:
 	free(want);
+	io_engine_free(e);
+}
+
+/* ---- calls ---- */
+
+struct waiting_call {
+	int pipe[2];
+	int result;
+};
+
+static int wait_for_byte(void *data)
+{
+	struct waiting_call *w = data;
+	char byte;
+
+	return read(w->pipe[0], &byte, 1) == 1 ? w->result : -EIO;
+}
+
+/* As the daemon does it: what waits has threads started with every turn. */
+static struct io_done next_done(struct io_engine *e)
+{
+	struct pollfd p = {.fd = io_engine_fd(e), .events = POLLIN};
+	struct io_done done;
+	unsigned n_turns = 0;
+
+	while (io_engine_reap(e, &done, 1) == 0) {
+		assert_true(n_turns++ < 2000);
+		io_engine_flush(e);
+		poll(&p, 1, 10);
+	}
+	return done;
+}
+
+/* More calls than there are threads at first: what is stuck in one holds neither reads nor the other calls. Results
+ * come out as they are: a call that returns -EINTR is not made again. */
+static void calls_that_wait(void **state)
+{
+	enum { N = 12, STUCK = N - 1 };
+	struct io_engine *e = new_engine(&staging);
+	struct waiting_call calls[N];
+	struct io_file f;
+	struct io_done done;
+	unsigned n_ended = 0;
+
+	assert_int_equal(io_file_open(path, false, &f), 0);
+	for (int i = 0; i < N; i++) {
+		calls[i].result = -i;
+		assert_int_equal(pipe2(calls[i].pipe, O_CLOEXEC), 0);
+		io_engine_call(e, (uint64_t)i, wait_for_byte, &calls[i]);
+	}
+	assert_int_equal(io_engine_busy(e), N);
+	io_engine_flush(e);
+	io_engine_submit(e, &(struct io_request){.id = N, .fd = f.fd, .n_bytes = BLOCK, .into = buffer(0)});
+	done = next_done(e);
+	assert_int_equal(done.id, N);
+	assert_int_equal(done.n_bytes, BLOCK);
+	assert_int_equal(write(calls[STUCK].pipe[1], "x", 1), 1); /* the last one first */
+	done = next_done(e);
+	assert_int_equal(done.id, STUCK);
+	assert_int_equal(done.n_bytes, -STUCK);
+	for (int i = 0; i < STUCK; i++)
+		assert_int_equal(write(calls[i].pipe[1], "x", 1), 1);
+	while (n_ended < STUCK) {
+		wait_readable(e);
+		for (; io_engine_reap(e, &done, 1) == 1; n_ended++)
+			assert_int_equal(done.n_bytes, -(int64_t)done.id);
+	}
+	assert_int_equal(io_engine_busy(e), 0);
+	for (int i = 0; i < N; i++) {
+		close(calls[i].pipe[0]);
+		close(calls[i].pipe[1]);
+	}
+	io_file_close(&f);
 	io_engine_free(e);
 }
 
@@ -475,6 +549,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(errors_come_out),  cmocka_unit_test(really_short_reads),
 		cmocka_unit_test(free_in_flight),   cmocka_unit_test(storm_of_signals),
 		cmocka_unit_test(readiness_clears), cmocka_unit_test(past_the_cache),
+		cmocka_unit_test(calls_that_wait),
 	};
 	struct io_engine *e;
 	struct reason why;

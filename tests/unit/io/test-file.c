@@ -15,6 +15,22 @@
 
 #include <cmocka.h>
 
+/* Both ways to ask say what fstat said, and what has changed since. */
+static void looks(struct io_file *f, off_t size)
+{
+	for (int i = 0; i < 2; i++) {
+		struct stat st;
+
+		f->is_remote = i > 0;
+		assert_int_equal(io_file_look(f, &st), 0);
+		assert_int_equal(st.st_dev, f->st.st_dev);
+		assert_int_equal(st.st_ino, f->st.st_ino);
+		assert_int_equal(st.st_size, size);
+		assert_int_equal(st.st_mtim.tv_sec == f->st.st_mtim.tv_sec &&
+				 st.st_mtim.tv_nsec == f->st.st_mtim.tv_nsec, size == f->st.st_size);
+	}
+}
+
 /* Reads the first aligned block as the file was opened; what it is aligned to must be enough. */
 static void read_head(const char *path, bool direct)
 {
@@ -32,6 +48,11 @@ static void read_head(const char *path, bool direct)
 	assert_int_equal(posix_memalign(&block, f.alignment, f.alignment), 0);
 	assert_int_equal(pread(f.fd, block, f.alignment, f.alignment), f.alignment);
 	free(block);
+	assert_false(f.is_remote);
+	looks(&f, 9000);
+	assert_int_equal(truncate(path, 9001), 0);
+	looks(&f, 9001);
+	assert_int_equal(truncate(path, 9000), 0);
 	io_file_close(&f);
 	io_file_close(&f);
 	assert_int_equal(f.fd, -1);
