@@ -99,9 +99,10 @@ def threads():
 
 
 # Percent of the lines of a room that the tests named below reach, less a little for what chance decides. What a daemon's
-# workers reach is not counted: they are killed, and may open no file. The client is counted in its C tests alone.
-FLOORS = {"base": 88, "batch": 95, "client": 72, "config": 85, "core": 93, "decode": 90, "io": 92, "main": 66, "order": 94,
-          "pack": 84, "serve": 80, "sandbox": 20, "shard": 92, "transform": 90, "watch": 90, "worker": 50}
+# workers reach is not counted: they are killed, and may open no file. The client is counted in its C tests alone. The
+# sandbox is off: a process inside of it could not write what it counted.
+FLOORS = {"base": 88, "batch": 95, "client": 86, "config": 85, "core": 97, "decode": 90, "io": 92, "main": 66, "order": 94,
+          "pack": 84, "serve": 80, "sandbox": 5, "shard": 92, "transform": 90, "watch": 90, "worker": 50}
 
 
 def coverage():
@@ -112,11 +113,14 @@ def coverage():
     build(["-Db_coverage=true", f"-Dc_args=-include {SOURCE}/tests/coverage.h"], compiler="gcc")
     for path in BUILD.rglob("*.gcda"):
         path.unlink()
-    run("meson", "test", "-C", BUILD, "--no-rebuild", "--suite", "unit", "--suite", "fuzz", "--timeout-multiplier", "4")
+    run("meson", "test", "-C", BUILD, "--no-rebuild", "--suite", "unit", "--suite", "fuzz", "--no-suite", "long",
+        "--timeout-multiplier", "4")
     run(BUILD / "tests/sim/sim", "--seeds", "1..1000", "--steps", "2000", "--jobs", os.cpu_count())
-    good = all([scene(name) for name in ("exactly_once", "compressed", "clients_bad", "misuse", "sharing_kinds", "tracing", "plan",
-                                         "preview", "pack", "verify", "metrics", "no_uring")])
-    run("gcovr", "--root", SOURCE, "--filter", "src/", "--object-directory", BUILD, "--json-summary", BUILD / "coverage.json",
+    names = ("exactly_once", "compressed", "clients_bad", "misuse", "sharing_kinds", "tracing", "plan", "preview", "pack", "verify",
+             "metrics", "no_uring")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        good = all(list(pool.map(scene, names)))
+    run("gcovr", "--root", SOURCE, "--filter", f"{SOURCE}/src/", "--object-directory", BUILD, "--json-summary", BUILD / "coverage.json",
         "--gcov-ignore-parse-errors", BUILD)
     rooms = collections.defaultdict(lambda: [0, 0])
     for file in json.loads((BUILD / "coverage.json").read_text())["files"]:
@@ -128,6 +132,7 @@ def coverage():
         percent = 100 * reached / lines
         low += [room] if percent < FLOORS[room] else []
         print(f"  {room:10} {percent:5.1f} % of {lines} lines (floor {FLOORS[room]})")
+    low += sorted(set(FLOORS) - set(rooms))
     sys.exit(f"below their floor: {', '.join(low)}" if low else 0 if good else 1)
 
 

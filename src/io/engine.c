@@ -159,7 +159,7 @@ static void start(struct io_engine *e, uint32_t number)
 		.fd = r->request.fd,
 		.n_bytes = r->request.n_bytes - r->n_from,
 		.offset = r->request.offset + r->n_from,
-		.into = (char *)r->request.into + r->n_from,
+		.into = r->call ? NULL : (char *)r->request.into + r->n_from,
 		.call = r->call,
 		.data = r->data,
 	};

@@ -27,7 +27,7 @@ void clock_begin(struct sim *s, uint32_t worker)
 void clock_told(struct sim *s, uint32_t worker, uint64_t task)
 {
 	struct sim_worker *w = &s->workers[worker];
-	const uint64_t used = w->is_working ? s->now - w->counted_ns : 0;
+	const uint64_t used = w->is_working ? s->now - w->counted_ns : 0, before = w->cpu_ns;
 
 	if (!w->is_up || !w->n_tasks || w->tasks[0].head.id != task)
 		return;
@@ -39,7 +39,7 @@ void clock_told(struct sim *s, uint32_t worker, uint64_t task)
 		w->cpu_began_ns = w->cpu_ns;
 	else if (w->cpu_ns - w->cpu_began_ns > s->world.spec.task_cpu_ns)
 		w->has_burnt = true;
-	else if (used > 0)
+	else if (w->cpu_ns > before)
 		w->moved_ns = s->now;
 	w->is_watched = true;
 	if (w->has_burnt && !w->is_condemned)

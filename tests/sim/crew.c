@@ -318,7 +318,10 @@ void crew_kill(struct sim *s, uint32_t worker)
 static void note_bad(struct sim *s, const struct sim_task *t, const struct said *said)
 {
 	struct world_feed *w = &s->world.more[world_base(s, t->head.feed)];
+	bool is_again;
 
+	for (uint32_t i = 0; t->head.kind == TASK_ROWS && i < t->head.n_samples; i++)
+		w->is_certain[t->samples[i].sample] = false; /* it may be there twice, read for the first time and for the second */
 	for (uint32_t i = 0; t->head.kind == TASK_ROWS && i < t->head.n_samples; i++) {
 		const struct answer_sample *a = &said->samples[i];
 		const uint64_t sample = t->samples[i].sample;
@@ -331,8 +334,9 @@ static void note_bad(struct sim *s, const struct sim_task *t, const struct said 
 		if (!is_doubtful)
 			continue;
 		w->n_doubts[sample]++;
-		disk_is_damaged(s, t, i, &w->is_certain[sample]);
-		w->n_changes += a->code == ANSWER_CHANGED && w->is_certain[sample];
+		disk_is_damaged(s, t, i, &is_again);
+		w->is_certain[sample] = w->is_certain[sample] || is_again;
+		w->n_changes += a->code == ANSWER_CHANGED && is_again;
 	}
 }
 
