@@ -113,6 +113,12 @@ static void judge_evicted(struct sim *s, const struct oracle_stream *o, const st
 	s->n_evicted++;
 }
 
+static bool is_of_a_sample(enum core_failure failure)
+{
+	return failure == CORE_FAIL_BAD_SAMPLE || failure == CORE_FAIL_NO_SUBSTITUTE || failure == CORE_FAIL_STORAGE ||
+	       failure == CORE_FAIL_CHANGED;
+}
+
 void judge_fail(struct sim *s, const struct core_action *a)
 {
 	struct oracle_stream *o = &s->streams[a->stream];
@@ -129,6 +135,7 @@ void judge_fail(struct sim *s, const struct core_action *a)
 	SIM_CHECK(s, oracle_is_live(o), "a failure for nobody");
 	SIM_CHECK(s, a->bad.error == (a->bad.failure != CORE_FAIL_STORAGE ? 0 : a->bad.cause == CAUSE_read_error ? EIO
 				      : a->bad.cause == CAUSE_read_late ? ETIMEDOUT : 0), "error %d", a->bad.error);
+	SIM_CHECK(s, !is_of_a_sample(a->bad.failure) || world_base(s, a->bad.feed) == world_base(s, o->feed), "of another feed");
 	counts = blemish_counts(s, &s->courses[o->course], at);
 	switch (a->bad.failure) {
 	case CORE_FAIL_BAD_SAMPLE:

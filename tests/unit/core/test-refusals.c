@@ -204,6 +204,19 @@ static void slots(void **state)
 	       "there are 5 sessions already, as many as the daemon takes");
 }
 
+static void shared_slots(void **state)
+{
+	struct scene *s = *state;
+	const char *sentence = "feed shared has 1 free slots of its 7, and 1 ranks on this machine need 2 each: raise daemon.memory by "
+			       "1 MiB, or end another group";
+
+	/* What is kept for the rank that is to come is kept once for all groups whose ranks follow the same tracks. */
+	attach(s, (struct core_attach){.feed = SHARED, .group = "g", RANK(0, 2)});
+	refuse(s, (struct core_attach){.feed = SHARED, .group = "h", RANK(0, 1)}, sentence);
+	attach(s, (struct core_attach){.feed = SHARED, .group = "i", RANK(0, 2)});
+	refuse(s, (struct core_attach){.feed = SHARED, .group = "h", RANK(0, 1)}, sentence);
+}
+
 static void sharing(void **state)
 {
 	struct scene *s = *state;
@@ -245,6 +258,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ranks, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(replicas, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(slots, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(shared_slots, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(sharing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(seeks, set_up, tear_down),
 	};
