@@ -8,11 +8,12 @@
  * daemon's core, clean parent and workers) and the two innermost return addresses in the program that is tested.
  *
  *   SWEEP_PROGRAM  the end of the path of the binary whose call sites count
- *   SWEEP_LIST     a file to which each site that is reached is added: "role function key address,address"
- *   SWEEP_FAIL     "role key once" or "role key forever": the site that fails
- *   SWEEP_FAILED   a file that is made when it does
+ *   SWEEP_TOLD     a file of 1 MiB into whose memory what happens is written, a line each: "site role function key
+ *                  address,address" for each site that is reached, "failed" when one was made to fail
+ *   SWEEP_FAIL     "role key once" or "role key forever": the site that fails; without it sites are listed
  *
- * Threads: any. What is shared by all processes lies in one page, mapped before the first fork.
+ * Threads: any. What is shared by all processes is mapped before the first fork: a worker may open and write nothing,
+ * and a call of this library that it may not make would be its end.
  */
 #undef _FILE_OFFSET_BITS /* open and open64 are two functions here */
 #include <dirent.h>
@@ -45,7 +46,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { FRAMES = 24, OURS = 2, SEEN_MAX = 16384 };
+enum { FRAMES = 24, OURS = 2, SEEN_MAX = 16384, TOLD_BYTES = 1 << 20 };
 
 static struct {
 	_Atomic int has_fired;
@@ -54,10 +55,13 @@ static struct {
 } *shared;
 
 static uintptr_t ours_from, ours_to; /* the program's mapped addresses */
-static const char *list_path, *failed_path;
+static struct {
+	_Atomic size_t n;
+	char lines[TOLD_BYTES - sizeof(size_t)];
+} *told;
 static uint64_t wanted;
 static int wanted_role = -1, role;
-static bool is_forever;
+static bool is_listing, is_forever;
 static _Thread_local int depth; /* backtrace() itself allocates */
 
 extern void *__libc_malloc(size_t n);
@@ -79,6 +83,19 @@ static int find_program(struct dl_phdr_info *info, size_t n, void *end)
 	return 1;
 }
 
+/* The file at that path as memory; NULL: not to be had. */
+static void *mapped(const char *path)
+{
+	int fd = path ? (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC) : -1;
+	void *ret;
+
+	if (fd < 0)
+		return NULL;
+	ret = (void *)syscall(SYS_mmap, NULL, sizeof(*told), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	syscall(SYS_close, fd);
+	return ret == MAP_FAILED ? NULL : ret;
+}
+
 static void begin_child(void)
 {
 	role++;
@@ -94,9 +111,9 @@ __attribute__((constructor)) static void begin(void)
 	depth++;
 	backtrace(frames, 2); /* loads the unwinder */
 	shared = (void *)syscall(SYS_mmap, NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (program && shared != MAP_FAILED && dl_iterate_phdr(find_program, (void *)program)) {
-		list_path = getenv("SWEEP_LIST");
-		failed_path = getenv("SWEEP_FAILED");
+	told = mapped(getenv("SWEEP_TOLD"));
+	if (program && shared != MAP_FAILED && told && dl_iterate_phdr(find_program, (void *)program)) {
+		is_listing = !fail;
 		if (fail && sscanf(fail, "%d %llx %15s", &wanted_role, &key, how) == 3) {
 			wanted = key;
 			is_forever = strcmp(how, "forever") == 0;
@@ -121,14 +138,13 @@ static bool is_new(uint64_t key)
 	return false;
 }
 
-static void note(const char *path, const char *line)
+static void tell(const char *line)
 {
-	int fd = path ? (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644) : -1;
+	size_t n = strlen(line), at = atomic_fetch_add(&told->n, n);
 
-	if (fd < 0)
-		return;
-	syscall(SYS_write, fd, line, strlen(line));
-	close(fd);
+	if (at + n > sizeof(told->lines))
+		abort();
+	memcpy(told->lines + at, line, n);
 }
 
 /* The key of the site that called, and its addresses; 0: not of this program. */
@@ -162,7 +178,7 @@ static bool fails(const char *function, int error)
 	uint64_t key;
 	char line[200];
 
-	if (depth || !ours_to || (!list_path && role != wanted_role) || (shared->has_fired && !is_forever))
+	if (depth || !ours_to || (!is_listing && role != wanted_role) || (shared->has_fired && !is_forever))
 		return false;
 	depth++;
 	if (shared->has_fired) {
@@ -170,14 +186,14 @@ static bool fails(const char *function, int error)
 
 		is_hit = chosen && strcmp(chosen, function) == 0 && site(function, at);
 	} else if ((key = site(function, at)) != 0) {
-		if (list_path && is_new(key)) {
-			snprintf(line, sizeof(line), "%d %s %016llx %lx,%lx\n", role, function, (unsigned long long)key,
+		if (is_listing && is_new(key)) {
+			snprintf(line, sizeof(line), "site %d %s %016llx %lx,%lx\n", role, function, (unsigned long long)key,
 				 (unsigned long)at[0], (unsigned long)at[1]);
-			note(list_path, line);
+			tell(line);
 		}
 		if (key == wanted && role == wanted_role && atomic_exchange(&shared->has_fired, 1) == 0) {
 			atomic_store(&shared->function, function);
-			note(failed_path, "failed\n");
+			tell("failed\n");
 			is_hit = true;
 		}
 	}

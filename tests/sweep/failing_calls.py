@@ -224,6 +224,8 @@ class Run:
             self.fault("an assertion")
         if "SIGSEGV" in log or "Segmentation" in log or "Aborted" in log or "(Bus error)" in log:
             self.fault("a worker crashed")
+        if "(Bad system call)" in log:
+            self.fault("a call that a worker may not make")
 
     def left_over(self):
         """Processes of this run that outlived the daemon by two seconds."""
@@ -273,29 +275,39 @@ def env_of(side, **more):
     return {"LD_PRELOAD": SHIM, "SWEEP_PROGRAM": program, **{f"SWEEP_{k.upper()}": str(v) for k, v in more.items()}}
 
 
+class Told:
+    """What the library tells through memory (failing.c)."""
+
+    def __init__(self, place):
+        self.path = place.folder / "told"
+        self.path.write_bytes(bytes(1 << 20))
+
+    def lines(self):
+        data = self.path.read_bytes()
+        return data[8:8 + int.from_bytes(data[:8], sys.byteorder)].decode().splitlines()
+
+
 def enumerate_sites(place, want):
     """Every site of both sides, each with the first engine under which it was reached."""
     sites = {}
     for engine in ("uring", "threads"):
         for side in ("daemon", "client"):
-            listed = place.folder / f"sites-{engine}-{side}"
-            env = env_of(side, list=listed)
-            run = Run(place, engine, want, **{f"{side}_env": env})
+            told = Told(place)
+            run = Run(place, engine, want, **{f"{side}_env": env_of(side, told=told.path)})
             assert not run.faults, (run.faults, run.log())
-            for line in listed.read_text().splitlines():
-                role, function, key, at = line.split()
+            for line in told.lines():
+                _, role, function, key, at = line.split()
                 site = Site(side, int(role), function, key, at, engine)
                 sites.setdefault((side, role, key), site)
     return sorted(sites.values())
 
 
 def sweep_one(place, want, site, how):
-    failed = place.folder / "failed"
-    failed.unlink(missing_ok=True)
-    env = env_of(site.side, fail=f"{site.role} {site.key} {how}", failed=failed)
+    told = Told(place)
+    env = env_of(site.side, fail=f"{site.role} {site.key} {how}", told=told.path)
     run = Run(place, site.io, want, is_once=how == "once",
               is_log_lost=site.function in ("write", "pwritev2"), **{f"{site.side}_env": env})
-    return run, failed.exists()
+    return run, bool(told.lines())
 
 
 def where(site):
