@@ -288,7 +288,7 @@ def p12_stopped_worker(folder):
 
 def workers_cannot_start(folder):
     """Where no worker ever gets ready, the daemon ends and says why, instead of leaving trainers to wait."""
-    if os.environ.get("RINGFEED_ODD_BUILD") == "sanitized":
+    if scene.IS_SANITIZED:
         print("  not with a sanitizer: it needs more than the limit that is tried")
         return
 
