@@ -3,7 +3,7 @@
 /*
  * What engine.c asks of io_uring and of the pread threads: one attempt at a read, and its bare
  * result. Everything about short, interrupted and repeated reads is engine.c's, so both give the
- * same bytes. Of the threads it asks calls, too.
+ * same bytes. Calls (io_engine_call) are the threads' alone.
  *
  * Threads: called by the engine's thread alone.
  */

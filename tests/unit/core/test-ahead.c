@@ -5,7 +5,7 @@
  * in order; and a unit that rows wait for before those read ahead. The disk and the worker do at once what they are told.
  * And more workers at once than there is room for actions.
  */
-#include "core/core.h"
+#include "apart.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,16 +15,10 @@
 
 #include <cmocka.h>
 
-enum { SAMPLES = 1400, APART = 32 << 10, PAYLOAD = 3 * 4096 - 512, QUEUE = 4096, SLOTS = 3, ROWS = 8 };
+enum { SAMPLES = 1400, QUEUE = 4096, SLOTS = 3, ROWS = 8 };
 
 struct scene {
-	struct sample_place places[SAMPLES];
-	uint64_t starts[2];
-	struct sample_shard shard;
-	struct sample_unit units[SAMPLES];
-	struct samples samples;
-	struct core_feed feed;
-	struct core_spec spec;
+	struct apart laid;
 	struct core *core;
 	struct {
 		uint32_t request, n_bytes;
@@ -36,26 +30,21 @@ struct scene {
 	unsigned n_reads, n_ended, n_tasks, n_answered, n_lent, n_failed;
 };
 
-/* Samples of three pages each, too far apart to be read together. */
 static int set_up(void **state)
 {
 	static struct scene scene;
 	struct scene *s = &scene;
 
 	memset(s, 0, sizeof(*s));
-	for (uint32_t i = 0; i < SAMPLES; i++)
-		s->places[i] = (struct sample_place){.header_block = i * (APART / 512), .size = PAYLOAD};
-	s->starts[1] = SAMPLES;
-	s->shard = (struct sample_shard){.header_bytes = 512, .n_samples = SAMPLES, .file_size = (uint64_t)SAMPLES * APART,
-					 .raw_size = (uint64_t)SAMPLES * APART};
-	s->samples = (struct samples){.n_fields = 1, .places = s->places, .starts = s->starts, .shards = &s->shard,
-				      .n_shards = 1, .n_samples = SAMPLES, .largest_extent = 3 * 4096};
-	s->feed = (struct core_feed){.name = "train", .samples = &s->samples, .n_positions = SAMPLES, .batch_size = ROWS,
-				     .n_slots = 2 * SLOTS, .n_rows = ROWS, .slots_per_rank = SLOTS, .slot_bytes = 1 << 20,
-				     .order.parts = 1, .bad_limit = 1};
-	s->spec = (struct core_spec){.feeds = &s->feed, .n_feeds = 1, .n_workers = 1, .n_streams = 2, .read_max = 1 << 20,
-				     .reads_in_flight = 4, .staging_bytes = 64 << 20, .n_ahead = 40,
-				     .read_timeout_ns = 1000000000, .task_timeout_ns = 1000000000};
+	apart_init(&s->laid, SAMPLES);
+	s->laid.feed.batch_size = s->laid.feed.n_rows = ROWS;
+	s->laid.feed.n_slots = 2 * SLOTS;
+	s->laid.feed.slots_per_rank = SLOTS;
+	s->laid.feed.slot_bytes = 1 << 20;
+	s->laid.feed.bad_limit = 1;
+	s->laid.spec.n_streams = 2;
+	s->laid.spec.n_ahead = 40;
+	s->laid.spec.read_timeout_ns = s->laid.spec.task_timeout_ns = 1000000000;
 	*state = s;
 	return 0;
 }
@@ -102,7 +91,7 @@ static void take_actions(struct scene *s)
 
 static void start(struct scene *s)
 {
-	assert_int_equal(core_new(&s->spec, &s->core), 0);
+	assert_int_equal(core_new(&s->laid.spec, &s->core), 0);
 }
 
 static void attach(struct scene *s, uint64_t position)
@@ -174,7 +163,7 @@ static void none(void **state)
 {
 	struct scene *s = *state;
 
-	s->spec.n_ahead = 0;
+	s->laid.spec.n_ahead = 0;
 	start(s);
 	attach(s, 0);
 	run(s);
@@ -187,8 +176,8 @@ static void as_far_as_room_goes(void **state)
 	struct scene *s = *state;
 	uint32_t n;
 
-	s->spec.n_ahead = 500;
-	s->spec.staging_bytes = 240 * 4096;
+	s->laid.spec.n_ahead = 500;
+	s->laid.spec.staging_bytes = 240 * 4096;
 	start(s);
 	attach(s, 0);
 	run(s);
@@ -208,12 +197,12 @@ static void in_rounds(void **state)
 	struct scene *s = *state;
 
 	for (uint32_t i = 0; i < SAMPLES; i++)
-		s->places[i] = (struct sample_place){.header_block = i * (4 * APART / 512), .size = 15 * 4096 - 512};
-	s->shard.file_size = s->shard.raw_size = (uint64_t)SAMPLES * 4 * APART;
-	s->samples.largest_extent = 15 * 4096;
-	s->feed.batch_size = s->feed.n_rows = 2;
-	s->spec.n_ahead = 500;
-	s->spec.staging_bytes = 320 * 4096;
+		s->laid.places[i] = (struct sample_place){.header_block = i * (4 * APART / 512), .size = 15 * 4096 - 512};
+	s->laid.shard.file_size = s->laid.shard.raw_size = (uint64_t)SAMPLES * 4 * APART;
+	s->laid.samples.largest_extent = 15 * 4096;
+	s->laid.feed.batch_size = s->laid.feed.n_rows = 2;
+	s->laid.spec.n_ahead = 500;
+	s->laid.spec.staging_bytes = 320 * 4096;
 	start(s);
 	attach(s, 0);
 	run(s);
@@ -243,8 +232,8 @@ static void failure_amid_a_round(void **state)
 
 	for (unsigned turn = 0; turn < 2; turn++) {
 		set_up(state);
-		s->feed.policy = CORE_BAD_FAIL;
-		s->places[130].header_block = s->places[130].size = SAMPLE_MISSING;
+		s->laid.feed.policy = CORE_BAD_FAIL;
+		s->laid.places[130].header_block = s->laid.places[130].size = SAMPLE_MISSING;
 		start(s);
 		attach(s, 0);
 		attach(s, 500);
@@ -271,8 +260,8 @@ static void each_its_share(void **state)
 	const struct core_seek to = {.serial = 1, .position = 400};
 	struct reason why;
 
-	s->spec.n_ahead = 500;
-	s->spec.staging_bytes = 1600 * 4096;
+	s->laid.spec.n_ahead = 500;
+	s->laid.spec.staging_bytes = 1600 * 4096;
 	start(s);
 	attach(s, 0);
 	attach(s, 700);
@@ -289,17 +278,17 @@ static void each_its_share(void **state)
 /* Each sample a unit of a compressed shard, of one piece. */
 static void lay_units(struct scene *s)
 {
-	s->shard.packing = PACKING_ZSTD;
-	s->shard.n_units = SAMPLES;
+	s->laid.shard.packing = PACKING_ZSTD;
+	s->laid.shard.n_units = SAMPLES;
 	for (uint32_t i = 0; i < SAMPLES; i++)
-		s->units[i] = (struct sample_unit){.offset = (uint64_t)i * APART, .n_bytes = 3 * 4096,
+		s->laid.units[i] = (struct sample_unit){.offset = (uint64_t)i * APART, .n_bytes = 3 * 4096,
 						   .raw_offset = (uint64_t)i * APART, .n_raw = APART};
-	s->samples.units = s->units;
-	s->samples.n_units = SAMPLES;
-	s->samples.largest_unit = APART;
-	s->samples.most_units = 1;
-	s->feed.inflated_bytes = (uint64_t)SAMPLES * APART;
-	s->feed.batch_size = s->feed.n_rows = 1;
+	s->laid.samples.units = s->laid.units;
+	s->laid.samples.n_units = SAMPLES;
+	s->laid.samples.largest_unit = APART;
+	s->laid.samples.most_units = 1;
+	s->laid.feed.inflated_bytes = (uint64_t)SAMPLES * APART;
+	s->laid.feed.batch_size = s->laid.feed.n_rows = 1;
 }
 
 /* The second one's three rows come after what was to be read ahead for the first, and go before it. */
@@ -327,14 +316,14 @@ static void many_workers(void **state)
 	struct scene *s = *state;
 
 	for (uint32_t i = 0; i < SAMPLES; i++)
-		s->places[i] = (struct sample_place){.header_block = i * 2, .size = 512};
-	s->feed.batch_size = s->feed.n_rows = SAMPLES;
-	s->feed.n_slots = s->feed.slots_per_rank = 2;
-	s->spec.n_workers = SAMPLES / 2;
-	s->spec.n_ahead = 0;
-	s->spec.read_max = 4 << 20;
+		s->laid.places[i] = (struct sample_place){.header_block = i * 2, .size = 512};
+	s->laid.feed.batch_size = s->laid.feed.n_rows = SAMPLES;
+	s->laid.feed.n_slots = s->laid.feed.slots_per_rank = 2;
+	s->laid.spec.n_workers = SAMPLES / 2;
+	s->laid.spec.n_ahead = 0;
+	s->laid.spec.read_max = 4 << 20;
 	start(s);
-	for (uint32_t i = 0; i < s->spec.n_workers; i++) {
+	for (uint32_t i = 0; i < s->laid.spec.n_workers; i++) {
 		core_on_worker_up(s->core, 0, i);
 		take_actions(s);
 	}

@@ -4,7 +4,7 @@
  * The forecast of reads against one counted by hand, for samples laid out so that this is possible. The linker puts what
  * counts, and fails, before libc's calloc and free (--wrap).
  */
-#include "core/core.h"
+#include "apart.h"
 #include "core/forecast.h"
 
 #include <errno.h>
@@ -16,16 +16,10 @@
 
 #include <cmocka.h>
 
-enum { SAMPLES = 4096, APART = 32 << 10, PAYLOAD = 3 * 4096 - 512 };
+enum { SAMPLES = APART_SAMPLES_MAX };
 
 struct scene {
-	struct sample_place places[SAMPLES];
-	uint64_t starts[2];
-	struct sample_shard shard;
-	struct sample_unit units[SAMPLES];
-	struct samples samples;
-	struct core_feed feed;
-	struct core_spec spec;
+	struct apart laid;
 	struct core_forecast forecast;
 };
 
@@ -51,24 +45,17 @@ void __wrap_free(void *p)
 	__real_free(p);
 }
 
-/* Samples of three whole pages each, so far apart that none is read together with its neighbour. */
 static int set_up(void **state)
 {
 	static struct scene scene;
 	struct scene *s = &scene;
 
 	memset(s, 0, sizeof(*s));
-	for (uint32_t i = 0; i < SAMPLES; i++)
-		s->places[i] = (struct sample_place){.header_block = i * (APART / 512), .size = PAYLOAD};
-	s->starts[1] = SAMPLES;
-	s->shard = (struct sample_shard){.header_bytes = 512, .n_samples = SAMPLES, .file_size = (uint64_t)SAMPLES * APART,
-					 .raw_size = (uint64_t)SAMPLES * APART};
-	s->samples = (struct samples){.n_fields = 1, .places = s->places, .starts = s->starts, .shards = &s->shard,
-				      .n_shards = 1, .n_samples = SAMPLES, .largest_extent = 3 * 4096};
-	s->feed = (struct core_feed){.name = "train", .samples = &s->samples, .n_positions = SAMPLES, .batch_size = 8,
-				     .n_slots = 4, .n_rows = 8, .slots_per_rank = 2, .order.parts = 1};
-	s->spec = (struct core_spec){.feeds = &s->feed, .n_feeds = 1, .n_workers = 1, .n_streams = 1, .read_max = 1 << 20,
-				     .reads_in_flight = 4, .staging_bytes = 64 << 20};
+	apart_init(&s->laid, SAMPLES);
+	s->laid.feed.batch_size = s->laid.feed.n_rows = 8;
+	s->laid.feed.n_slots = 4;
+	s->laid.feed.slots_per_rank = 2;
+	s->laid.spec.n_streams = 1;
 	*state = s;
 	return 0;
 }
@@ -79,7 +66,7 @@ static int call(struct scene *s, uint64_t n_most, unsigned which_fails)
 
 	n_callocs = n_live = 0;
 	failing = which_fails;
-	r = core_forecast(&s->spec, 0, n_most, &s->forecast);
+	r = core_forecast(&s->laid.spec, 0, n_most, &s->forecast);
 	failing = 0;
 	assert_int_equal(n_live, 0);
 	return r;
@@ -102,20 +89,20 @@ static void expect(struct scene *s, uint64_t n_reads, uint64_t n_bytes)
 static void lay_side_by_side(struct scene *s, uint32_t n_bytes)
 {
 	for (uint32_t i = 0; i < SAMPLES; i++)
-		s->places[i] = (struct sample_place){.header_block = i * 3 * 8, .size = n_bytes - 512};
+		s->laid.places[i] = (struct sample_place){.header_block = i * 3 * 8, .size = n_bytes - 512};
 }
 
 /* So much staging that a round has so many pages: a quarter of the three quarters that are read ahead into. */
 static void give_rounds(struct scene *s, uint64_t n_pages)
 {
-	s->spec.staging_bytes = (n_pages * 4 * 4 / 3 + 1) * 4096;
+	s->laid.spec.staging_bytes = (n_pages * 4 * 4 / 3 + 1) * 4096;
 }
 
 static void no_memory(void **state)
 {
 	struct scene *s = *state;
 
-	s->feed.order = (struct order_spec){.shuffle = SHUFFLE_BLOCK, .seed = 1, .window = 64, .parts = 1};
+	s->laid.feed.order = (struct order_spec){.shuffle = SHUFFLE_BLOCK, .seed = 1, .window = 64, .parts = 1};
 	for (unsigned i = 1; i <= 4; i++) /* of the order two, the candidates, the units */
 		assert_int_equal(call(s, SAMPLES, i), -ENOMEM);
 	assert_int_equal(call(s, SAMPLES, 5), 0);
@@ -139,7 +126,7 @@ static void missing(void **state)
 	struct scene *s = *state;
 
 	for (uint32_t i = 0; i < SAMPLES; i += 2)
-		s->places[i].header_block = i % 4 ? SAMPLE_MISSING : SAMPLE_REPEATED;
+		s->laid.places[i].header_block = i % 4 ? SAMPLE_MISSING : SAMPLE_REPEATED;
 	forecast(s, SAMPLES);
 	assert_int_equal(s->forecast.n_samples, SAMPLES);
 	assert_int_equal(s->forecast.n_reads, SAMPLES / 2);
@@ -156,7 +143,7 @@ static void neighbours(void **state)
 	struct scene *s = *state;
 
 	lay_side_by_side(s, 3 * 4096);
-	s->spec.staging_bytes = 16 << 20;
+	s->laid.spec.staging_bytes = 16 << 20;
 	expect(s, SAMPLES / 192 * 3 + 1, (uint64_t)SAMPLES * 3 * 4096); /* 64 are left for the last round */
 }
 
@@ -172,9 +159,9 @@ static void to_the_byte(void **state)
 	lay_side_by_side(s, 3 * 4096 - 1);
 	expect(s, SAMPLES / 171 * 3 + 2, (uint64_t)SAMPLES * 3 * 4096);
 	for (uint32_t i = 0; i < SAMPLES; i++) { /* those that miss a field take nothing from the round: 171 again */
-		s->places[i].header_block = i / 2 * 3 * 8;
+		s->laid.places[i].header_block = i / 2 * 3 * 8;
 		if (i % 2 == 0)
-			s->places[i].header_block = SAMPLE_MISSING;
+			s->laid.places[i].header_block = SAMPLE_MISSING;
 	}
 	expect(s, SAMPLES / 2 / 171 * 3 + 2, (uint64_t)SAMPLES / 2 * 3 * 4096);
 }
@@ -187,7 +174,7 @@ static void sorted(void **state)
 	lay_side_by_side(s, 3 * 4096);
 	for (uint32_t i = 0; i < SAMPLES; i += 170) /* each round's backwards, the last one shorter */
 		for (uint32_t k = i; k < i + 170 && k < SAMPLES; k++)
-			s->places[k].header_block = ((i + 170 < SAMPLES ? i + 170 : SAMPLES) - 1 - (k - i)) * 3 * 8;
+			s->laid.places[k].header_block = ((i + 170 < SAMPLES ? i + 170 : SAMPLES) - 1 - (k - i)) * 3 * 8;
 	give_rounds(s, 680);
 	expect(s, SAMPLES / 170 * 2 + 1, (uint64_t)SAMPLES * 3 * 4096);
 }
@@ -203,7 +190,7 @@ static void last_round(void **state)
 		const uint32_t place = i < 23 * 170 ? 300 + i : i < 24 * 170 ? k < 16 ? k : 62 - 16 + k
 							      : k == 0	     ? 20 : 47 - 1 + k;
 
-		s->places[i].header_block = place * 3 * 8;
+		s->laid.places[i].header_block = place * 3 * 8;
 	}
 	give_rounds(s, 680);
 	expect(s, 23 * 2 + 3 + 2, (uint64_t)SAMPLES * 3 * 4096);
@@ -213,15 +200,15 @@ static void last_round(void **state)
 static void first_epoch(void **state)
 {
 	struct scene *s = *state;
-	const struct order_shards shards = {s->starts, 1};
+	const struct order_shards shards = {s->laid.starts, 1};
 	uint64_t n_reads = 0;
 	struct order order;
 
-	s->feed.order = (struct order_spec){.shuffle = SHUFFLE_FULL, .seed = 1, .parts = 1};
+	s->laid.feed.order = (struct order_spec){.shuffle = SHUFFLE_FULL, .seed = 1, .parts = 1};
 	lay_side_by_side(s, 3 * 4096);
 	give_rounds(s, 680);
-	s->spec.read_max = UINT32_MAX;
-	assert_int_equal(order_init(&order, &s->feed.order, &shards, 0), 0);
+	s->laid.spec.read_max = UINT32_MAX;
+	assert_int_equal(order_init(&order, &s->laid.feed.order, &shards, 0), 0);
 	for (uint64_t t = 0; t < SAMPLES; t += 170) {
 		bool is_there[SAMPLES + 2] = {false};
 
@@ -241,7 +228,7 @@ static void many(void **state)
 	struct scene *s = *state;
 
 	for (uint32_t i = 0; i < SAMPLES; i++)
-		s->places[i] = (struct sample_place){.header_block = i * 2, .size = 512};
+		s->laid.places[i] = (struct sample_place){.header_block = i * 2, .size = 512};
 	expect(s, SAMPLES / 2048 * 2, (uint64_t)SAMPLES * 1024);
 }
 
@@ -250,17 +237,17 @@ static void fields(void **state)
 {
 	struct scene *s = *state;
 
-	s->samples.n_fields = 2;
-	s->samples.n_samples = s->starts[1] = s->feed.n_positions = SAMPLES / 2;
-	s->samples.largest_extent = 2 * 4096;
+	s->laid.samples.n_fields = 2;
+	s->laid.samples.n_samples = s->laid.starts[1] = s->laid.feed.n_positions = SAMPLES / 2;
+	s->laid.samples.largest_extent = 2 * 4096;
 	for (uint32_t i = 0; i < SAMPLES; i++)
-		s->places[i] = (struct sample_place){.header_block = (i / 2 * 16 + i % 2 * 2) * 8, .size = 2 * 4096 - 512};
+		s->laid.places[i] = (struct sample_place){.header_block = (i / 2 * 16 + i % 2 * 2) * 8, .size = 2 * 4096 - 512};
 	forecast(s, SAMPLES);
 	assert_int_equal(s->forecast.n_samples, SAMPLES / 2);
 	assert_int_equal(s->forecast.n_reads, SAMPLES / 2);
 	assert_int_equal(s->forecast.read_bytes, (uint64_t)SAMPLES / 2 * 4 * 4096);
 	for (uint32_t i = 1; i < SAMPLES; i += 4)
-		s->places[i].header_block = SAMPLE_MISSING;
+		s->laid.places[i].header_block = SAMPLE_MISSING;
 	forecast(s, SAMPLES);
 	assert_int_equal(s->forecast.n_reads, SAMPLES / 4);
 	assert_int_equal(s->forecast.read_bytes, (uint64_t)SAMPLES / 4 * 4 * 4096);
@@ -271,9 +258,9 @@ static void at_the_end(void **state)
 {
 	struct scene *s = *state;
 
-	s->shard.raw_size = s->shard.file_size = (uint64_t)(SAMPLES - 1) * APART + 4096;
+	s->laid.shard.raw_size = s->laid.shard.file_size = (uint64_t)(SAMPLES - 1) * APART + 4096;
 	expect(s, SAMPLES, (uint64_t)(SAMPLES - 1) * 3 * 4096 + 4096);
-	s->shard.raw_size = s->shard.file_size += 1;
+	s->laid.shard.raw_size = s->laid.shard.file_size += 1;
 	expect(s, SAMPLES, (uint64_t)(SAMPLES - 1) * 3 * 4096 + 2 * 4096);
 }
 
@@ -282,7 +269,7 @@ static void sampled(void **state)
 {
 	struct scene *s = *state;
 
-	s->spec.staging_bytes = 16 << 20;
+	s->laid.spec.staging_bytes = 16 << 20;
 	forecast(s, 1000);
 	assert_false(s->forecast.is_exact);
 	assert_in_range(s->forecast.n_samples, 1000, 1000 + 192 - 1);
@@ -297,16 +284,16 @@ static void sampled(void **state)
 /* A compressed shard in units of eight samples. */
 static void lay_units(struct scene *s, uint64_t n_bytes)
 {
-	s->shard.packing = PACKING_ZSTD;
-	s->shard.n_units = SAMPLES / 8;
+	s->laid.shard.packing = PACKING_ZSTD;
+	s->laid.shard.n_units = SAMPLES / 8;
 	for (uint32_t i = 0; i < SAMPLES / 8; i++)
-		s->units[i] = (struct sample_unit){.offset = (uint64_t)i * n_bytes, .n_bytes = n_bytes,
+		s->laid.units[i] = (struct sample_unit){.offset = (uint64_t)i * n_bytes, .n_bytes = n_bytes,
 						   .raw_offset = (uint64_t)i * 8 * APART, .n_raw = 8 * APART};
-	s->samples.units = s->units;
-	s->samples.n_units = SAMPLES / 8;
-	s->samples.largest_unit = 8 * APART;
-	s->samples.most_units = 1;
-	s->spec.staging_bytes = 16 << 20;
+	s->laid.samples.units = s->laid.units;
+	s->laid.samples.n_units = SAMPLES / 8;
+	s->laid.samples.largest_unit = 8 * APART;
+	s->laid.samples.most_units = 1;
+	s->laid.spec.staging_bytes = 16 << 20;
 }
 
 /* Unit 0 in rounds 0, 2, 3 and 4, else unit 1: each is read for rounds 0 and 1, unit 0 again for round 2, since round
@@ -319,11 +306,11 @@ static void rounds_of_units(void **state)
 	for (uint32_t i = 0; i < SAMPLES; i++) {
 		const uint32_t round = i / 192;
 
-		s->places[i].header_block = (round == 0 || (round >= 2 && round <= 4) ? 0 : 8) * (APART / 512);
+		s->laid.places[i].header_block = (round == 0 || (round >= 2 && round <= 4) ? 0 : 8) * (APART / 512);
 	}
 	expect(s, 4, 4 * 1000);
 	for (uint32_t i = 0; i < SAMPLES; i++)
-		s->places[i].header_block = 0;
+		s->laid.places[i].header_block = 0;
 	forecast(s, 1000); /* at other places each round begins with nothing */
 	assert_int_equal(s->forecast.n_reads, (s->forecast.n_samples + 191) / 192);
 }
@@ -336,10 +323,10 @@ static void pieces(void **state)
 	expect(s, SAMPLES / 8 * 2, (uint64_t)SAMPLES / 8 * 2 * CORE_PIECE);
 	lay_units(s, 2 * CORE_PIECE + 1);
 	expect(s, SAMPLES / 8 * 3, (uint64_t)SAMPLES / 8 * (2 * CORE_PIECE + 1));
-	s->samples.n_fields = 2; /* in two units each */
-	s->samples.n_samples = s->starts[1] = s->feed.n_positions = SAMPLES / 2;
+	s->laid.samples.n_fields = 2; /* in two units each */
+	s->laid.samples.n_samples = s->laid.starts[1] = s->laid.feed.n_positions = SAMPLES / 2;
 	for (uint32_t i = 0; i < SAMPLES; i++)
-		s->places[i].header_block = (i % 2 * SAMPLES / 2 + i / 2) * (APART / 512);
+		s->laid.places[i].header_block = (i % 2 * SAMPLES / 2 + i / 2) * (APART / 512);
 	forecast(s, SAMPLES);
 	assert_int_equal(s->forecast.n_reads, SAMPLES / 8 * 3);
 }
