@@ -34,7 +34,7 @@ UNIT_TESTS = ROOT / "tests/unit/core"
 STEPS = 2000
 LEAST_CAUGHT = 0.95
 WRAPPED = {"sim": ["-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free"],
-           "test-core-forecast": ["-Wl,--wrap=calloc,--wrap=free"]}  # as in the two meson.build
+           **{f"test-core-{name}": ["-Wl,--wrap=calloc,--wrap=free"] for name in ("forecast", "memory")}}  # as in the two meson.build
 
 # ---- reading C ----
 

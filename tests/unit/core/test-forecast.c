@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
-/*
- * The forecast of reads against one counted by hand, for samples laid out so that this is possible. The linker puts what
- * counts, and fails, before libc's calloc and free (--wrap).
- */
+/* The forecast of reads against one counted by hand, for samples laid out so that this is possible. */
 #include "apart.h"
 #include "core/forecast.h"
+#include "counted.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -22,28 +20,6 @@ struct scene {
 	struct apart laid;
 	struct core_forecast forecast;
 };
-
-static unsigned n_callocs, failing; /* failing: which one, from 1 on; 0: none */
-static int n_live;
-
-void *__real_calloc(size_t n, size_t each);
-void __real_free(void *p);
-void *__wrap_calloc(size_t n, size_t each);
-void __wrap_free(void *p);
-
-void *__wrap_calloc(size_t n, size_t each)
-{
-	if (++n_callocs == failing)
-		return NULL;
-	n_live++;
-	return __real_calloc(n, each);
-}
-
-void __wrap_free(void *p)
-{
-	n_live -= p != NULL;
-	__real_free(p);
-}
 
 static int set_up(void **state)
 {
@@ -64,11 +40,9 @@ static int call(struct scene *s, uint64_t n_most, unsigned which_fails)
 {
 	int r;
 
-	n_callocs = n_live = 0;
-	failing = which_fails;
+	counted_begin(which_fails);
 	r = core_forecast(&s->laid.spec, 0, n_most, &s->forecast);
-	failing = 0;
-	assert_int_equal(n_live, 0);
+	assert_int_equal(counted.n_live, 0);
 	return r;
 }
 
@@ -106,7 +80,7 @@ static void no_memory(void **state)
 	for (unsigned i = 1; i <= 4; i++) /* of the order two, the candidates, the units */
 		assert_int_equal(call(s, SAMPLES, i), -ENOMEM);
 	assert_int_equal(call(s, SAMPLES, 5), 0);
-	assert_int_equal(n_callocs, 4);
+	assert_int_equal(counted.n_callocs, 4);
 }
 
 static void apart(void **state)

@@ -153,6 +153,21 @@ static void test_round(void **state)
 	assert_int_equal(pages_get(&p, 1), PAGES_NONE);
 }
 
+/* It goes on where the last one ended, whatever has become free before that. */
+static void test_next(void **state)
+{
+	uint64_t words[2] = {0};
+	struct pages p;
+
+	pages_init(&p, words, 0, 100);
+	assert_int_equal(pages_get(&p, 10), 0);
+	assert_int_equal(pages_get(&p, 10), 10);
+	pages_put(&p, 0, 10);
+	assert_int_equal(pages_get(&p, 10), 20);
+	assert_int_equal(pages_get(&p, 70), 30);
+	assert_int_equal(pages_get(&p, 10), 0);
+}
+
 /* Full words are skipped whole; the run right after them and across them is right. */
 static void test_full_words(void **state)
 {
@@ -177,6 +192,7 @@ int main(void)
 		cmocka_unit_test(test_against_table),
 		cmocka_unit_test(test_whole_zone),
 		cmocka_unit_test(test_round),
+		cmocka_unit_test(test_next),
 		cmocka_unit_test(test_full_words),
 	};
 
