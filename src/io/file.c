@@ -42,12 +42,14 @@ static uint32_t direct_alignment(int fd)
 	return n;
 }
 
-/* By what the file system says it is. */
+/* By what the file system says it is: statfs(2), and for those outside of Linux what coreutils' stat -f knows. */
 static bool is_behind_server(int fd)
 {
 	static const unsigned kinds[] = {
 		0x65735546 /* FUSE */, 0x6969 /* NFS */, 0xfe534d42 /* SMB2 */, 0xff534d42 /* CIFS */,
-		0x00c36400 /* Ceph */, 0x01021997 /* 9p */, 0x5346414f /* AFS */, 0x0bd00bd0 /* Lustre */,
+		0x00c36400 /* Ceph */, 0x01021997 /* 9p */, 0x5346414f /* AFS */, 0x6b414653 /* kAFS */,
+		0x0bd00bd0 /* Lustre */, 0x47504653 /* GPFS */, 0x19830326 /* BeeGFS */, 0xaad7aaea /* PanFS */,
+		0xbeefdead /* StorNext */, 0x01161970 /* GFS2 */, 0x7461636f /* OCFS2 */,
 	};
 	struct statfs of;
 
