@@ -212,6 +212,16 @@ static void judge_course(struct sim *s, const struct course *c)
 	}
 }
 
+/* One that is not wanted any more goes when it is idle: with nothing in hand, and no frame half inflated. */
+static void judge_worker(struct sim *s, uint32_t worker)
+{
+	const struct sim_worker *w = &s->workers[worker];
+	bool is_idle = core_worker_is_idle(s->core, worker);
+
+	SIM_CHECK(s, !is_idle || (w->is_up && w->n_tasks == 0), "worker %u is not idle", worker);
+	SIM_CHECK(s, is_idle || !w->is_up || w->n_tasks > 0 || w->inflation.is_active, "worker %u is idle", worker);
+}
+
 static void judge_feed(struct sim *s, uint32_t feed)
 {
 	struct core_feed_view v;
@@ -231,6 +241,7 @@ static void judge_feed(struct sim *s, uint32_t feed)
 		  n_quarantined);
 	SIM_CHECK(s, v.n_batches == s->n_batches[feed] && v.n_due == s->n_due[feed] && v.n_padded == s->n_padded[feed] &&
 		  v.n_good + v.n_bad == v.n_due, "the sums of feed %u", feed);
+	SIM_CHECK(s, v.n_warnings == s->n_warnings[feed], "the warnings of feed %u", feed);
 	SIM_CHECK(s, v.n_made <= s->n_made[feed] && (s->is_disturbed[feed] || v.n_made == s->n_made[feed]),
 		  "%llu rows made of %llu", (unsigned long long)v.n_made, (unsigned long long)s->n_made[feed]);
 }
@@ -249,6 +260,8 @@ void judge_state(struct sim *s)
 	}
 	for (uint32_t i = 0; i < s->world.spec.n_feeds; i++)
 		judge_feed(s, i);
+	for (uint32_t i = 0; i < s->world.spec.n_workers; i++)
+		judge_worker(s, i);
 	disk_judge(s);
 	clock_judge(s);
 	if (s->n_events % s->world.check_every == 0)

@@ -7,6 +7,7 @@
 #include "sim.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static struct blemish *find(const struct blemishes *b, struct point at, uint32_t course)
 {
@@ -142,6 +143,21 @@ bool blemish_is_cause_real(const struct sim *s, uint32_t feed, uint64_t sample, 
 	}
 }
 
+/* What a worker said, as it said it; of a frame that is bad also where it lies. Of what the index says there is nothing more. */
+static bool is_detail_right(enum cause cause, const char *detail)
+{
+	const char frame[] = "the frame at offset ", known[] = " of the shard, as told before";
+	size_t n = strlen(detail);
+
+	if (cause == CAUSE_worker_died || blemish_is_transient(cause))
+		return true;
+	if (cause == CAUSE_missing_field || cause == CAUSE_repeated_extension)
+		return n == 0;
+	return strcmp(detail, SIM_DETAIL) == 0 ||
+	       (cause == CAUSE_damaged_unit && n > strlen(known) && strncmp(detail, frame, strlen(frame)) == 0 &&
+		strcmp(detail + n - strlen(known), known) == 0);
+}
+
 bool blemish_is_transient(enum cause cause)
 {
 	return cause == CAUSE_overrun || cause == CAUSE_read_error || cause == CAUSE_read_late;
@@ -158,6 +174,7 @@ void judge_bad(struct sim *s, const struct core_action *a)
 	SIM_CHECK(s, oracle_is_live(o) && a->bad.feed == o->feed, "a bad sample of nobody");
 	SIM_CHECK(s, blemish_is_cause_real(s, o->feed, a->bad.sample, a->bad.cause), "sample %llu is not bad by %s",
 		  (unsigned long long)a->bad.sample, cause_name(a->bad.cause));
+	SIM_CHECK(s, is_detail_right(a->bad.cause, a->bad.detail), "%s, not what the worker said", a->bad.detail);
 	if (blemish_is_transient(a->bad.cause))
 		SIM_CHECK(s, feed->is_transient_bad, "a fault of the machine counts as a bad sample");
 	c = &s->courses[o->course];

@@ -132,7 +132,7 @@ static void answer_sample(struct sim *s, const struct sim_task *t, uint32_t i,
 	const struct task_sample *sample = &t->samples[i];
 	bool is_again;
 
-	*ret = (struct answer_sample){.code = ANSWER_DONE};
+	*ret = (struct answer_sample){.code = ANSWER_DONE, .n_warnings = (uint32_t)(sample->sample % 3)};
 	if (sample->flags & TASK_SAMPLE_MASK)
 		return;
 	if (world_is_large(s, t->head.feed, sample->sample) && !t->head.has_large) {
@@ -147,8 +147,9 @@ static void answer_sample(struct sim *s, const struct sim_task *t, uint32_t i,
 		ret->code = ANSWER_BAD;
 		ret->cause = world_cause(s, t->head.feed, sample->sample);
 		sim_fault(s, FAULT_sample_bad);
-		strcpy(ret->detail, "why");
 	}
+	if (ret->code == ANSWER_BAD)
+		strcpy(ret->detail, SIM_DETAIL);
 }
 
 static void choose_fate(struct sim *s, uint32_t worker, uint64_t *ret_ns)
@@ -376,6 +377,8 @@ void crew_answer(struct sim *s, uint32_t worker, uint64_t tag)
 		return;
 	}
 	w->answered = t->head.id;
+	for (uint32_t i = 0; i < t->head.n_samples; i++)
+		s->n_warnings[t->head.feed] += said.samples[i].n_warnings;
 	note_bad(s, t, &said);
 	put_down(s, w, is_done);
 	is_believed = core_on_answer(s->core, sim_tells(s), worker, &said, said.n);

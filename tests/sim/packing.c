@@ -270,5 +270,5 @@ void inflate_answer(struct sim *s, const struct sim_task *t, const struct sim_in
 		w->unit_damage[t->inflate.unit]++;
 	w->is_unit_certain[t->inflate.unit] = state->is_again;
 	sim_fault(s, is_damaged ? FAULT_unit_damaged : FAULT_unit_flaky);
-	*ret = (struct answer_sample){.code = ANSWER_BAD, .cause = CAUSE_damaged_unit, .detail = "why"};
+	*ret = (struct answer_sample){.code = ANSWER_BAD, .cause = CAUSE_damaged_unit, .detail = SIM_DETAIL};
 }

@@ -20,6 +20,8 @@
 #define NOBODY UINT32_MAX
 #define NO_EPOCH UINT64_MAX
 
+#define SIM_DETAIL "why" /* what workers say of a bad sample */
+
 enum {
 	SIM_FEEDS_MAX = 3,
 	SIM_SHARDS_MAX = 8,
@@ -316,6 +318,7 @@ struct sim {
 	struct team teams[SIM_FEEDS_MAX]; /* by base */
 	bool is_disturbed[SIM_FEEDS_MAX]; /* something was made in vain, maybe */
 	uint64_t n_made[SIM_FEEDS_MAX];	  /* rows that workers said are done */
+	uint64_t n_warnings[SIM_FEEDS_MAX]; /* that their decoders gave */
 	uint64_t n_batches[SIM_FEEDS_MAX], n_due[SIM_FEEDS_MAX], n_padded[SIM_FEEDS_MAX]; /* lent */
 	struct sim_group groups[SIM_GROUPS_MAX];
 	struct trainer trainers[SIM_TRAINERS_MAX];

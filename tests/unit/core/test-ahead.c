@@ -3,10 +3,11 @@
 /*
  * What is read and when, where no row waits for it: as many samples as may be read ahead of their slots, each once and
  * in order; and a unit that rows wait for before those read ahead. The disk and the worker do at once what they are told.
- * And more workers at once than there is room for actions.
+ * And more to do, or lost, at once than there is room for actions.
  */
 #include "apart.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,7 +28,7 @@ struct scene {
 	uint64_t tasks[QUEUE];
 	uint32_t n_samples[QUEUE]; /* of each task */
 	uint64_t leases[QUEUE];
-	unsigned n_reads, n_ended, n_tasks, n_answered, n_lent, n_failed;
+	unsigned n_reads, n_ended, n_tasks, n_answered, n_lent, n_failed, n_bad;
 };
 
 static int set_up(void **state)
@@ -82,7 +83,9 @@ static void take_actions(struct scene *s)
 			take_task(s, &a);
 		} else if (a.kind == CORE_FAIL) {
 			s->n_failed++;
-		} else if (a.kind != CORE_BAD) {
+		} else if (a.kind == CORE_BAD) {
+			s->n_bad++;
+		} else if (a.kind != CORE_EPOCH_END) {
 			assert_int_equal(a.kind, CORE_LEND);
 			s->leases[s->n_lent++] = a.lend.lease;
 		}
@@ -310,18 +313,24 @@ static void rows_first(void **state)
 	assert_int_equal(count_read(s, 500), SLOTS);
 }
 
-/* One read brings a batch of 1400 small samples: 700 workers get two each, more tasks than the core can say at a time. */
-static void many_workers(void **state)
+/* One read brings a batch of all samples, which are small. */
+static void lay_one_read(struct scene *s)
 {
-	struct scene *s = *state;
-
 	for (uint32_t i = 0; i < SAMPLES; i++)
 		s->laid.places[i] = (struct sample_place){.header_block = i * 2, .size = 512};
 	s->laid.feed.batch_size = s->laid.feed.n_rows = SAMPLES;
 	s->laid.feed.n_slots = s->laid.feed.slots_per_rank = 2;
-	s->laid.spec.n_workers = SAMPLES / 2;
 	s->laid.spec.n_ahead = 0;
 	s->laid.spec.read_max = 4 << 20;
+}
+
+/* 700 workers get two samples each: more tasks than the core can say at a time. */
+static void many_workers(void **state)
+{
+	struct scene *s = *state;
+
+	lay_one_read(s);
+	s->laid.spec.n_workers = SAMPLES / 2;
 	start(s);
 	for (uint32_t i = 0; i < s->laid.spec.n_workers; i++) {
 		core_on_worker_up(s->core, 0, i);
@@ -332,6 +341,24 @@ static void many_workers(void **state)
 	core_on_read(s->core, 0, s->reads[0].request, s->reads[0].n_bytes, false);
 	take_actions(s);
 	assert_int_equal(s->n_tasks, SAMPLES);
+}
+
+/* Nothing of such reads comes: as many lines for the ledger, also more than the core can say at a time. */
+static void many_lost(void **state)
+{
+	struct scene *s = *state;
+
+	lay_one_read(s);
+	s->laid.feed.policy = CORE_BAD_MASK;
+	s->laid.feed.is_transient_bad = true;
+	start(s);
+	attach(s, 0);
+	while (s->n_ended < s->n_reads) {
+		core_on_read(s->core, 0, s->reads[s->n_ended++].request, -EIO, false);
+		take_actions(s);
+	}
+	assert_int_equal(s->n_reads, 2 * 3); /* two batches, each of whose reads is tried three times */
+	assert_int_equal(s->n_bad, 2 * SAMPLES);
 }
 
 int main(void)
@@ -345,6 +372,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(each_its_share, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(rows_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_workers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(many_lost, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

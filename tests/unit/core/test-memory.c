@@ -110,6 +110,13 @@ static void test_as_planned(void **state)
 		assert_int_equal(counted.n_bytes, at_first + (epoch + 1) * one_order);
 	}
 	assert_int_equal(core_bytes(&laid->spec), at_first + KEPT * one_order);
+	/* Epochs 3 to 10 are there. Who is wanted again stays, and the one goes that was not wanted for longest. */
+	attach(core, 3);
+	attach(core, 20);
+	attach(core, 3);
+	assert_int_equal(counted.n_bytes, at_first + (KEPT + 4) * one_order);
+	attach(core, 4);
+	assert_int_equal(counted.n_bytes, at_first + (KEPT + 5) * one_order);
 	core_free(core);
 	assert_int_equal(counted.n_live, 0);
 }
