@@ -17,6 +17,7 @@ static void view_place(const struct core *c, const struct stream *s, struct core
 	ret->position = s->next.position;
 	ret->step = step_at(&pass, s->next.position);
 	ret->n_batches = pass_n_batches(&pass);
+	ret->n_steps = step_at(&pass, pass.start) + ret->n_batches;
 }
 
 /* Do they take part in one pass? */

@@ -412,7 +412,7 @@ static void work(struct core *c)
 
 bool core_next(struct core *c, struct core_action *ret)
 {
-	if (c->n_actions == 0 && c->is_dirty)
+	while (c->n_actions == 0 && c->is_dirty)
 		work(c);
 	if (c->n_actions == 0)
 		return false;

@@ -249,6 +249,7 @@ struct core_stream_view {
 	uint64_t epoch, step; /* of the next batch to lend */
 	uint64_t position;    /* where that global batch begins */
 	uint64_t n_batches;   /* of the pass it is in */
+	uint64_t n_steps;     /* of that epoch: its last batch is step n_steps - 1 */
 	uint64_t n_lent, n_held;
 	uint64_t n_due, n_good, n_bad, n_padded; /* positions lent so far: due = good + bad */
 	uint64_t waits_ns[CORE_WAITS];

@@ -336,8 +336,9 @@ void fill_worker_dead(struct core *c, uint32_t fill, bool is_blamed, bool has_ov
 	while (f->n_in_hand > 0)
 		take_back(c, f);
 	f->worker = NONE;
-	snprintf(f->detail, sizeof(f->detail), "the frame at offset %llu of the shard",
-		 (unsigned long long)unit_of(c, f)->offset);
+	if (f->end != FILL_DAMAGED) /* that one says where it is damaged */
+		snprintf(f->detail, sizeof(f->detail), "the frame at offset %llu of the shard",
+			 (unsigned long long)unit_of(c, f)->offset);
 	if (is_blamed && has_overrun && ++f->n_overruns >= CRASH_TRIES)
 		end = FILL_OVERRUN;
 	else if (is_blamed && !has_overrun && ++f->n_deaths >= CRASH_TRIES)

@@ -58,6 +58,7 @@ struct round {
 	bool is_ahead; /* of samples without a slot yet */
 	bool may_use_must;
 	bool found_no_room;
+	uint32_t starved; /* the job that had starved before, or NONE */
 };
 
 /* Its track has failed and its jobs are free: their candidates go before their numbers come back. */
@@ -149,21 +150,25 @@ static bool is_full(struct core *c, const struct round *round)
 	return round->budget == 0 || round->n + c->n_fields > CANDIDATES_MAX;
 }
 
-/* One batch of each track: what is due first is read first, and what lies beside it on the disk later. */
-static void collect_due(struct core *c, struct round *round)
+/* The batch whose rows are to be read next, or NONE. */
+static uint32_t unread_slot(const struct core *c, const struct track *t)
 {
-	for (uint32_t i = 0; i < c->n_tracks; i++) {
-		struct track *t = &c->tracks[(c->turn + i) % c->n_tracks];
-		uint32_t job, slot = t->is_used && t->unread.head != NONE ? c->jobs[t->unread.head].slot : NONE;
+	return t->is_used && t->unread.head != NONE ? c->jobs[t->unread.head].slot : NONE;
+}
 
-		while (t->is_used && !is_full(c, round) && t->unread.head != NONE && c->jobs[t->unread.head].slot == slot) {
-			job = job_pop(c, &t->unread);
-			if (!add_candidates(c, round, job)) {
-				job_push_front(c, &t->unread, job);
-				break;
-			}
-			round->n_jobs++;
+/* Of one batch: what is due first is read first, and what lies beside it on the disk later. */
+static void collect_due(struct core *c, struct round *round, struct track *t)
+{
+	const uint32_t slot = unread_slot(c, t);
+
+	while (slot != NONE && !is_full(c, round) && unread_slot(c, t) == slot) {
+		uint32_t job = job_pop(c, &t->unread);
+
+		if (!add_candidates(c, round, job)) {
+			job_push_front(c, &t->unread, job);
+			break;
 		}
+		round->n_jobs++;
 	}
 }
 
@@ -233,7 +238,7 @@ static void give_up(struct core *c, struct round *round, const struct candidate 
 	if (c->jobs[job].state != JOB_READING)
 		return;
 	job_unread(c, job);
-	if (!round->is_ahead && c->starved == NONE)
+	if (!round->is_ahead && (c->starved == NONE || round->starved == job))
 		c->starved = job;
 }
 
@@ -296,7 +301,7 @@ static void run_round(struct core *c, struct round *round)
 static void read_starved(struct core *c)
 {
 	struct round alone = {.budget = UINT64_MAX, .may_use_must = true};
-	uint32_t job = c->starved;
+	const uint32_t job = c->starved;
 
 	if (job == NONE || is_full(c, &alone))
 		return;
@@ -305,18 +310,43 @@ static void read_starved(struct core *c)
 	run_round(c, &alone);
 }
 
+/* A batch of each track, and again so while there is room. From then on the first one of which something is left comes
+ * first, until that batch is read: what lies first on the disk finds room first, and one whose samples lie at its end would
+ * wait for as long as others have any. */
+static void read_due(struct core *c)
+{
+	const uint32_t first = c->due_turn + (unread_slot(c, &c->tracks[c->due_turn]) != c->due_slot);
+	bool has_more = true, has_room = true, is_anything_left = false;
+
+	while (has_more && has_room) {
+		has_more = false;
+		for (uint32_t i = 0; i < c->n_tracks; i++) {
+			uint32_t track = (first + i) % c->n_tracks, slot = unread_slot(c, &c->tracks[track]);
+			struct round round = {.may_use_must = c->starved == NONE, .starved = c->starved};
+
+			if (slot == NONE)
+				continue;
+			round.budget = (uint64_t)((round.may_use_must ? c->must.n_free : 0) + c->ahead.n_free) * CORE_PAGE;
+			collect_due(c, &round, &c->tracks[track]);
+			run_round(c, &round);
+			has_more |= round.n_jobs > 0;
+			has_room &= !round.found_no_room;
+			if (!is_anything_left && unread_slot(c, &c->tracks[track]) == slot) {
+				is_anything_left = true;
+				c->due_turn = track;
+				c->due_slot = slot;
+			}
+		}
+	}
+}
+
 void reads_plan(struct core *c)
 {
-	struct round due, ahead = {.is_ahead = true};
+	struct round ahead = {.is_ahead = true};
 
 	units_feed_starved(c);
 	read_starved(c);
-	do {
-		due = (struct round){.may_use_must = c->starved == NONE};
-		due.budget = (uint64_t)((due.may_use_must ? c->must.n_free : 0) + c->ahead.n_free) * CORE_PAGE;
-		collect_due(c, &due);
-		run_round(c, &due);
-	} while (due.n_jobs > 0 && !due.found_no_room);
+	read_due(c);
 	units_feed_starved(c); /* whoever has just found no room: with all cleared away it may be enough */
 	/* Reading ahead waits until a good part of its zone is free, so that neighbours come together, and
 	 * then, when the holes were too short, until there are more of them. */

@@ -255,6 +255,7 @@ struct core {
 	struct list settling; /* requests failed or late, with jobs that have to be told */
 	uint32_t ahead_again; /* free pages of the ahead zone with which reading ahead goes on */
 	uint32_t starved; /* a job with a slot that found no room, or NONE */
+	uint32_t due_turn, due_slot; /* the track whose rows are read first, while it is this batch's */
 	struct list alone, large; /* jobs that go to a worker by themselves */
 	uint32_t large_worker; /* who has the large scratch, or NONE */
 	uint32_t turn;	       /* track whose turn it is, to be opened and read for */

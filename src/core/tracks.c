@@ -115,6 +115,7 @@ static void end(struct core *c, uint32_t track)
 	for (uint32_t i = 0; i < t->n_slots; i++)
 		c->slots[t->slots[i]].track = NONE; /* back in the pool once nobody holds or writes it */
 	t->is_used = false;
+	c->is_dirty = true; /* whoever found no room before may have it now */
 	while (c->n_tracks > 0 && !c->tracks[c->n_tracks - 1].is_used)
 		c->n_tracks--;
 	team_check_all(c, t->feed);

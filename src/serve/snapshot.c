@@ -88,7 +88,7 @@ static void take_rank(const struct session *s, const struct core_stream_view *v,
 	*ret = (struct snapshot_rank){
 		.feed = v->feed, .rank = v->rank, .replica = v->replica ? v->replica - 1 : 0, .is_shared = v->is_shared, .lag = v->lag, .world = v->world, .group = v->group, .group_number = v->group_number,
 		.pid = s->pid, .state = state_of(v), .epoch = v->epoch, .step = v->step,
-		.n_batches_in_epoch = v->n_batches, .n_batches = s->n_batches, .n_slots = v->n_slots,
+		.n_batches_in_epoch = v->n_steps, .n_batches = s->n_batches, .n_slots = v->n_slots,
 		.n_quarantined = v->n_quarantined, .n_leases = v->n_lent, .holders = s->holders,
 		.n_holders = s->n_holders, .wait = v->wait < 0 ? -1 : (int)wait_of[v->wait],
 		.lent = {.n_due = v->n_due, .n_delivered = v->n_good, .n_bad = v->n_bad, .n_padded = v->n_padded}};

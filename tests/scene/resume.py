@@ -60,6 +60,7 @@ def p10_any_batch_any_daemon(folder):
             order_twin.order_hash("full", 0, 1), 0)
         with daemon_for(folder, feeds, number + 1) as daemon, open_loader(daemon, state=state) as loader:
             assert len(loader) == (13 - k or 13)
+            assert daemon.ranks("train")[0]["batches_in_epoch"] == 13
             if k < 13:
                 assert trace.steps(loader) == whole[k:]
                 assert len(loader) == 13

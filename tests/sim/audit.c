@@ -177,6 +177,7 @@ static void judge_stream(struct sim *s, uint32_t stream, bool is_quiet)
 {
 	struct oracle_stream *o = &s->streams[stream];
 	struct core_stream_view v;
+	uint64_t before;
 
 	core_view_stream(s->core, stream, &v);
 	SIM_CHECK(s, v.is_used == o->is_used, "stream %u", stream);
@@ -189,7 +190,11 @@ static void judge_stream(struct sim *s, uint32_t stream, bool is_quiet)
 		return;
 	SIM_CHECK(s, !o->must_end, "the end of the epoch is not told");
 	SIM_CHECK(s, o->n_peers == 0, "stream %u is not told of a death", stream);
-	SIM_CHECK(s, v.epoch == o->epoch && v.position == oracle_point(o).position, "where stream %u is", stream);
+	before = o->pass.start / (o->pass.batch * o->pass.world);
+	SIM_CHECK(s, v.epoch == o->epoch && v.position == oracle_point(o).position && v.step == before + o->step,
+		  "where stream %u is", stream);
+	SIM_CHECK(s, v.n_batches == pass_n_batches(&o->pass) && v.n_steps == before + v.n_batches,
+		  "the passes of stream %u", stream);
 	judge_waits(s, o, &v);
 	judge_cause(s, o, v.wait);
 	judge_lag(s, o, &v);
@@ -226,6 +231,7 @@ static void judge_feed(struct sim *s, uint32_t feed)
 {
 	struct core_feed_view v;
 	uint32_t n_leased = 0, n_quarantined = 0, n_slots = s->world.feeds[feed].n_slots;
+	uint64_t n_by_cause = 0;
 
 	core_view_feed(s->core, feed, &v);
 	SIM_CHECK(s, v.slots.all == n_slots && v.slots.free + v.slots.filling + v.slots.ready +
@@ -242,6 +248,11 @@ static void judge_feed(struct sim *s, uint32_t feed)
 	SIM_CHECK(s, v.n_batches == s->n_batches[feed] && v.n_due == s->n_due[feed] && v.n_padded == s->n_padded[feed] &&
 		  v.n_good + v.n_bad == v.n_due, "the sums of feed %u", feed);
 	SIM_CHECK(s, v.n_warnings == s->n_warnings[feed], "the warnings of feed %u", feed);
+	for (unsigned i = 0; i < CAUSE_COUNT; i++) {
+		n_by_cause += v.causes[i];
+		SIM_CHECK(s, v.causes[i] == 0 || s->n_told[world_base(s, feed)][i] > 0, "%s was never told", cause_name(i));
+	}
+	SIM_CHECK(s, n_by_cause == v.n_bad, "%llu bad, by cause", (unsigned long long)n_by_cause);
 	SIM_CHECK(s, v.n_made <= s->n_made[feed] && (s->is_disturbed[feed] || v.n_made == s->n_made[feed]),
 		  "%llu rows made of %llu", (unsigned long long)v.n_made, (unsigned long long)s->n_made[feed]);
 }
@@ -290,7 +301,12 @@ void judge_end(struct sim *s)
 	core_view_totals(s->core, &totals);
 	SIM_CHECK(s, totals.staging_used == 0, "%llu bytes of staging are still in use",
 		  (unsigned long long)totals.staging_used);
-	SIM_CHECK(s, totals.n_mended == s->n_mended, "%llu are mended", (unsigned long long)totals.n_mended);
+	SIM_CHECK(s, totals.n_mended == s->n_mended && s->n_mended >= s->n_mends_least, "%llu are mended, of %llu told and %llu at least",
+		  (unsigned long long)totals.n_mended, (unsigned long long)s->n_mended, (unsigned long long)s->n_mends_least);
+	SIM_CHECK(s, totals.n_reads == s->n_reads && totals.read_bytes == s->read_bytes, "%llu reads of %llu bytes",
+		  (unsigned long long)totals.n_reads, (unsigned long long)totals.read_bytes);
+	SIM_CHECK(s, totals.n_tasks == s->n_tasks && totals.n_samples == s->n_task_samples, "%llu tasks of %llu samples",
+		  (unsigned long long)totals.n_tasks, (unsigned long long)totals.n_samples);
 	SIM_CHECK(s, s->n_flying == 0 && crew_is_idle(s), "something is still under way");
 	for (uint32_t i = 0; i < s->world.spec.n_streams; i++)
 		SIM_CHECK(s, !s->streams[i].is_used, "stream %u is not gone", i);

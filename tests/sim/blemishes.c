@@ -187,5 +187,6 @@ void judge_bad(struct sim *s, const struct core_action *a)
 	SIM_CHECK(s, after, "not the sample of that position, or one too many");
 	blemish_settle(s, c, at, after);
 	tell_others(s, c, at, after);
+	s->n_told[world_base(s, o->feed)][a->bad.cause]++;
 	s->n_bads++;
 }

@@ -270,9 +270,11 @@ void crew_take(struct sim *s, const struct core_action *a)
 		  "a task for a worker that is not wanted");
 	if (t->head.has_large)
 		SIM_CHECK(s, ++s->n_large == 1, "the large scratch is lent twice");
+	s->n_tasks++;
 	if (t->head.kind == TASK_INFLATE) {
 		inflate_take(s, a->task.worker, t);
 	} else {
+		s->n_task_samples += t->head.n_samples;
 		oracle_task(s, t, w->n_tasks == 0);
 		disk_pin(s, t);
 	}

@@ -121,6 +121,8 @@ void disk_read(struct sim *s, const struct core_action *a)
 		*p = (struct page){.state = PAGE_FLYING, .feed = a->read.feed, .shard = a->read.shard, .unit = NOBODY,
 				   .file_page = a->read.offset / CORE_PAGE + i};
 	}
+	s->n_reads++;
+	s->read_bytes += a->read.n_bytes;
 	s->flying[s->n_flying - 1] = a->read.request;
 	*f = (struct flight){.is_used = true, .tag = ++s->tag, .feed = a->read.feed,
 			     .shard = a->read.shard, .n_bytes = a->read.n_bytes,

@@ -126,6 +126,7 @@ void judge_fail(struct sim *s, const struct core_action *a)
 	const struct point at = {a->bad.epoch, a->bad.position};
 	unsigned counts;
 
+	s->n_mends_due = 0; /* it may have failed by the same answer, before the core came to those */
 	if (a->bad.failure == CORE_FAIL_REPLACED) {
 		SIM_CHECK(s, o->is_used && o->is_replaced && s->coming == o->group, "nobody came instead");
 		o->is_replaced = false;

@@ -53,9 +53,11 @@ void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const str
 	*o = (struct oracle_stream){.is_used = true, .trainer = trainer, .feed = a->feed,
 				    .group = s->trainers[trainer].group, .rank = a->rank, .replica = a->replica,
 				    .generation = a->generation, .attached_ns = s->now, .lent_ns = s->now};
+	for (unsigned i = 0; i < CORE_STREAM_SLOTS_MAX; i++)
+		o->slots[i] = NOBODY;
 	o->n_slots = core_stream_slots(s->core, stream, o->slots, CORE_STREAM_SLOTS_MAX);
-	SIM_CHECK(s, o->n_slots >= 2 && o->n_slots <= s->world.feeds[a->feed].slots_per_rank,
-		  "%u slots", o->n_slots);
+	SIM_CHECK(s, o->n_slots >= 2 && o->n_slots <= s->world.feeds[a->feed].slots_per_rank &&
+		  (o->n_slots == CORE_STREAM_SLOTS_MAX || o->slots[o->n_slots] == NOBODY), "%u slots", o->n_slots);
 	o->credit = o->n_slots;
 	if (s->world.feeds[a->feed].window && s->world.feeds[a->feed].evict_ns)
 		o->credit /= 2; /* what one that is dropped holds must not be all there is */
@@ -259,12 +261,23 @@ static bool write_over(struct sim *s, const struct sim_task *t, const struct sim
 
 void oracle_task_over(struct sim *s, const struct sim_task *t, const bool *is_done)
 {
-	bool is_wanted[TASK_SAMPLES_MAX] = {false};
+	bool is_wanted[TASK_SAMPLES_MAX] = {false}, is_mended[TASK_SAMPLES_MAX] = {false};
 
-	for (unsigned i = 0; i < t->n_writes; i++)
-		is_wanted[t->writes[i].sample] |= write_over(s, t, &t->writes[i], is_done[t->writes[i].sample]);
+	s->n_mends_least += s->n_mends_due;
+	s->n_mends_due = 0;
+	for (unsigned i = 0; i < t->n_writes; i++) {
+		const struct sim_write *w = &t->writes[i];
+		bool is_doubted = s->slots[w->feed][w->slot].rows[w->row].n_doubts > 0;
+
+		if (write_over(s, t, w, is_done[w->sample])) {
+			is_wanted[w->sample] = true;
+			/* Where rows are made along with others it may begin anew, and nobody knows of the damage then. */
+			is_mended[w->sample] |= is_doubted && is_done[w->sample] && !s->world.feeds[w->feed].window;
+		}
+	}
 	for (unsigned i = 0; i < t->head.n_samples; i++) {
 		s->n_made[world_base(s, t->head.feed)] += is_done[i];
+		s->n_mends_due += is_mended[i];
 		if (is_done[i] && is_wanted[i])
 			team_made(s, t->head.feed, (struct point){t->head.epoch, t->samples[i].position});
 	}

@@ -77,6 +77,8 @@ void sim_fail(const struct sim *s, const char *what, const char *format, ...)
 {
 	va_list args;
 
+	if (s->is_verbose)
+		sim_show(s);
 	fflush(stdout);
 	fprintf(stderr, "seed %" PRIu64 ", event %" PRIu64 ", %.6f s: ", s->seed, s->n_events,
 		(double)s->now / 1e9);
@@ -188,6 +190,7 @@ void sim_settle(struct sim *s)
 
 	s->is_late_lending = false;
 	while (core_next(s->core, &a)) {
+		SIM_CHECK(s, s->told_ns == s->now, "it could have done so before");
 		if (s->is_verbose)
 			print_action(s, &a);
 		judge_action(s, &a);
@@ -248,10 +251,11 @@ static void start(struct sim *s)
 static void calm_down(struct sim *s)
 {
 	const bool may_wait = s->world.odds.read_never > 0;
+	const uint64_t patience = 4 * (s->world.spec.read_timeout_ns + s->world.spec.task_timeout_ns), until = s->now + patience;
 
 	trainers_calm(s);
 	for (unsigned i = 0; !may_wait && !judge_calm(s); i++)
-		SIM_CHECK(s, i < CALM_STEPS_MAX && step(s), "faults have stopped, and somebody gets no batch");
+		SIM_CHECK(s, (i < CALM_STEPS_MAX || s->now < until) && step(s), "faults have stopped, and somebody gets no batch");
 }
 
 static void end(struct sim *s, uint64_t n_steps)
@@ -472,6 +476,10 @@ int main(int argc, char **argv)
 	if (!read_arguments(argc, argv, &o))
 		return usage();
 	is_well = run_all(&o, &sums);
+	if (!is_well) {
+		fprintf(stderr, "sim: a seed has found something: it stands above, or before what the other jobs said\n");
+		return 1;
+	}
 	is_complete = print_faults(&sums) || o.is_partial;
 	printf("seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " events, %" PRIu64 " batches of %" PRIu64
 	       " rows, %" PRIu64 " bad samples, %" PRIu64 " failures, %" PRIu64 " attaches refused, %" PRIu64
@@ -480,5 +488,5 @@ int main(int argc, char **argv)
 	       o.first, o.last, sums.n_events, sums.n_lent, sums.n_rows, sums.n_bads, sums.n_fails,
 	       sums.n_refused, sums.n_gone, sums.n_shared, sums.n_evicted, sums.n_peers, sums.n_riders, sums.n_units,
 	       sums.worst_wait, sums.worst_seed);
-	return is_well && is_complete ? 0 : 1;
+	return is_complete ? 0 : 1;
 }

@@ -319,6 +319,10 @@ struct sim {
 	bool is_disturbed[SIM_FEEDS_MAX]; /* something was made in vain, maybe */
 	uint64_t n_made[SIM_FEEDS_MAX];	  /* rows that workers said are done */
 	uint64_t n_warnings[SIM_FEEDS_MAX]; /* that their decoders gave */
+	uint64_t n_told[SIM_FEEDS_MAX][CAUSE_COUNT]; /* bad samples, by base */
+	uint64_t n_reads, read_bytes, n_tasks, n_task_samples; /* asked for, ever */
+	uint64_t n_mends_least; /* rows made good of what was damaged when it was first read */
+	uint64_t n_mends_due;	/* of those, the ones that the answer at hand speaks of */
 	uint64_t n_batches[SIM_FEEDS_MAX], n_due[SIM_FEEDS_MAX], n_padded[SIM_FEEDS_MAX]; /* lent */
 	struct sim_group groups[SIM_GROUPS_MAX];
 	struct trainer trainers[SIM_TRAINERS_MAX];
@@ -352,6 +356,9 @@ void sim_later(struct sim *s, uint64_t in_ns, enum event_kind kind, uint32_t who
 		if (!(what))                                                                       \
 			sim_fail(s, __FILE__ ": " #what, __VA_ARGS__);                             \
 	} while (0)
+
+/* show.c */
+void sim_show(const struct sim *s);
 
 /* memory.c */
 /* Allocations not freed yet. */

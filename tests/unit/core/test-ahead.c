@@ -28,6 +28,7 @@ struct scene {
 	uint64_t tasks[QUEUE];
 	uint32_t n_samples[QUEUE]; /* of each task */
 	uint64_t leases[QUEUE];
+	uint32_t lent_to[QUEUE];
 	unsigned n_reads, n_ended, n_tasks, n_answered, n_lent, n_failed, n_bad;
 };
 
@@ -87,6 +88,7 @@ static void take_actions(struct scene *s)
 			s->n_bad++;
 		} else if (a.kind != CORE_EPOCH_END) {
 			assert_int_equal(a.kind, CORE_LEND);
+			s->lent_to[s->n_lent] = a.stream;
 			s->leases[s->n_lent++] = a.lend.lease;
 		}
 	}
@@ -119,18 +121,25 @@ static void answer(struct scene *s)
 	assert_true(core_on_answer(s->core, 0, 0, &said, sizeof(said.head) + n * sizeof(said.samples[0])));
 }
 
-/* Until nothing is under way. */
+/* false: nothing is under way. */
+static bool run_one(struct scene *s)
+{
+	if (s->n_ended < s->n_reads) {
+		core_on_read(s->core, 0, s->reads[s->n_ended].request, s->reads[s->n_ended].n_bytes, false);
+		s->n_ended++;
+	} else if (s->n_answered < s->n_tasks) {
+		answer(s);
+	} else {
+		return false;
+	}
+	take_actions(s);
+	return true;
+}
+
 static void run(struct scene *s)
 {
-	while (s->n_ended < s->n_reads || s->n_answered < s->n_tasks) {
-		if (s->n_ended < s->n_reads) {
-			core_on_read(s->core, 0, s->reads[s->n_ended].request, s->reads[s->n_ended].n_bytes, false);
-			s->n_ended++;
-		} else {
-			answer(s);
-		}
-		take_actions(s);
-	}
+	while (run_one(s))
+		;
 }
 
 /* How many samples from this one on have been read, each by itself and once; no other near them has been. */
@@ -313,6 +322,33 @@ static void rows_first(void **state)
 	assert_int_equal(count_read(s, 500), SLOTS);
 }
 
+/* Two who go their own ways, with too few requests for the rows of either, each sample a read of its own: whoever's
+ * samples lie at the end of the shard gets its batches nonetheless while the other goes on. */
+static void each_gets_on(void **state)
+{
+	struct scene *s = *state;
+	unsigned n_lent[2] = {0}, n_released = 0;
+
+	s->laid.feed.batch_size = s->laid.feed.n_rows = 100;
+	s->laid.spec.n_ahead = 0;
+	s->laid.spec.n_requests = CORE_REQUESTS_LEAST;
+	start(s);
+	core_on_worker_up(s->core, 0, 0);
+	attach(s, 0);
+	attach(s, 700);
+	while (n_lent[0] < 5) {
+		assert_true(run_one(s));
+		for (; n_released < s->n_lent; n_released++) {
+			uint32_t stream = s->lent_to[n_released];
+
+			n_lent[stream]++;
+			assert_true(core_on_release(s->core, 0, stream, s->leases[n_released]));
+			take_actions(s);
+		}
+	}
+	assert_in_range(n_lent[1], 3, 7);
+}
+
 /* One read brings a batch of all samples, which are small. */
 static void lay_one_read(struct scene *s)
 {
@@ -371,6 +407,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failure_amid_a_round, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(each_its_share, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(rows_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(each_gets_on, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_workers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_lost, set_up, tear_down),
 	};
