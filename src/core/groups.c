@@ -24,7 +24,7 @@ uint32_t group_make(struct core *c, const struct core_attach *a)
 	c->groups[i] = (struct group){.feed = a->feed, .world = a->world, .local_world = a->local_world,
 				      .generation = a->generation, .number = c->n_groups_seen++,
 				      .is_used = true};
-	memcpy(c->groups[i].name, a->group, strnlen(a->group, CORE_GROUP_MAX - 1));
+	snprintf(c->groups[i].name, CORE_GROUP_MAX, "%s", a->group);
 	return i;
 }
 

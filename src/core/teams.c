@@ -174,7 +174,6 @@ void team_hand_over(struct core *c, uint32_t job, bool is_listed)
 	struct track *from = &c->tracks[j->track], *to = &c->tracks[heir->track];
 	bool is_in_slot = is_listed && j->state == JOB_STAGED && j->is_due && !j->is_alone && !j->is_large;
 
-	team_leave(c, rider);
 	if (is_listed && j->state == JOB_UNREAD)
 		job_remove(c, j->is_due ? &from->unread : &from->unread_ahead, job);
 	if (is_in_slot)
@@ -188,7 +187,6 @@ void team_hand_over(struct core *c, uint32_t job, bool is_listed)
 	j->track = heir->track;
 	j->slot = heir->slot;
 	j->row = heir->row;
-	j->is_padded = heir->is_padded;
 	j->is_cancelled = false;
 	if (is_listed && j->state == JOB_UNREAD)
 		job_push(c, j->is_due ? &to->unread : &to->unread_ahead, job);

@@ -6,7 +6,8 @@
 Every line of src/core/*.c that does something has mutants: one token, condition or statement is another one. From a
 seed come lines, all with equal chance, and one mutant of each. A mutant is compiled as its file is in the build, linked
 with everything else as it is there, and has to be caught: by the core's unit tests, or by the simulator on more and
-more seeds. What does not compile, or makes the same object code, is none and is replaced by another.
+more seeds. What does not compile, or makes the same object code, is none and is replaced by another. The core as it is
+has to pass all of that first.
 
 equivalent.txt beside this file names those that change nothing one could see, with the reason; an entry whose line is
 no longer in the source is an error. Asserts are not mutated, nor is core_check, which is made of them: one that is weaker
@@ -308,6 +309,21 @@ def stages(n_seeds):
         first, last = last + 1, min(n_seeds, last * 5)
 
 
+def caught_by(build, name, compiled, folder, n_seeds):
+    """What the tests find where `compiled` stands for the source `name`, or None."""
+    sim = build.link("sim", name, compiled, folder)
+    for first, last in stages(n_seeds):
+        why = fails([str(sim), "--seeds", f"{first}..{last}", "--steps", str(STEPS), "--partial"],
+                    10 + (last - first + 1) // 4)
+        if why:
+            return f"seeds {first}..{last}: {why}"
+        for program in build.programs if first == 1 else ():
+            why = program != "sim" and fails([str(build.link(program, name, compiled, folder))], 20)
+            if why:
+                return f"{program}: {why}"
+    return None
+
+
 def judge(build, mutant, n_seeds):
     """(verdict, why)"""
     with tempfile.TemporaryDirectory() as name:
@@ -317,17 +333,16 @@ def judge(build, mutant, n_seeds):
             return "does not compile", ""
         if strip(compiled) == build.plain(mutant.source):
             return "same object code", ""
-        sim = build.link("sim", mutant.source.name, compiled, folder)
-        for first, last in stages(n_seeds):
-            why = fails([str(sim), "--seeds", f"{first}..{last}", "--steps", str(STEPS), "--partial"],
-                        10 + (last - first + 1) // 4)
-            if why:
-                return "caught", f"seeds {first}..{last}: {why}"
-            for program in build.programs if first == 1 else ():
-                why = program != "sim" and fails([str(build.link(program, mutant.source.name, compiled, folder))], 20)
-                if why:
-                    return "caught", f"{program}: {why}"
-    return "survived", ""
+        why = caught_by(build, mutant.source.name, compiled, folder, n_seeds)
+        return ("caught", why) if why else ("survived", "")
+
+
+def fault_of_unchanged(build, n_seeds):
+    """What the tests find in the core as it is: no mutant could be told from it then."""
+    source = Source(CORE / "core.c")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        return caught_by(build, source.name, build.compile_mutant(Mutant(source, 0, 0, ""), folder), folder, n_seeds)
 
 
 def strip(path):
@@ -405,7 +420,12 @@ def main():
     if faults:
         return 2
     began = time.monotonic()
-    counts, survivors = run(Build(args.build.resolve()), args, lines, equivalent)
+    build = Build(args.build.resolve())
+    fault = fault_of_unchanged(build, args.seeds)
+    if fault:
+        print(f"mutants.py: the core fails without a mutant: {fault}", file=sys.stderr)
+        return 2
+    counts, survivors = run(build, args, lines, equivalent)
     n_real = counts["caught"] + counts["survived"]
     print(f"seed {args.seed}, {len(lines)} lines: {counts['caught']} of {n_real} mutants caught, {len(survivors)} survived; "
           f"{counts['equivalent']} more are equivalent by equivalent.txt, {counts['same object code']} by their object "

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the ringfeed authors */
-/* The allocations of a test: counted, and one of them fails. The linker puts these before libc's calloc and free
- * (--wrap), in the test and in all of ringfeed that it is linked with. */
+/* The allocations of a test: counted, and one of them fails. Who writes behind one is ended when it is freed. The linker
+ * puts these before libc's calloc and free (--wrap), in the test and in all of ringfeed that it is linked with. */
 #ifndef TESTS_COUNTED_H
 #define TESTS_COUNTED_H
 

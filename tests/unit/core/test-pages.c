@@ -168,6 +168,19 @@ static void test_next(void **state)
 	assert_int_equal(pages_get(&p, 10), 0);
 }
 
+/* In an empty zone it begins at the front: what is asked for next has all the rest behind it. */
+static void test_empty(void **state)
+{
+	uint64_t words[1] = {0};
+	struct pages p;
+
+	pages_init(&p, words, 0, 10);
+	assert_int_equal(pages_get(&p, 5), 0);
+	pages_put(&p, 0, 5);
+	assert_int_equal(pages_get(&p, 3), 0);
+	assert_int_equal(pages_get(&p, 7), 3);
+}
+
 /* Full words are skipped whole; the run right after them and across them is right. */
 static void test_full_words(void **state)
 {
@@ -193,6 +206,7 @@ int main(void)
 		cmocka_unit_test(test_whole_zone),
 		cmocka_unit_test(test_round),
 		cmocka_unit_test(test_next),
+		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_full_words),
 	};
 

@@ -158,6 +158,19 @@ static void ranks(void **state)
 	attach(s, (struct core_attach){.group = "g", RANK(0, 2), .generation = 4, .has_place = true, .position = 32});
 }
 
+/* A restart may come with another world; from then on it is that one's. */
+static void restarts(void **state)
+{
+	struct scene *s = *state;
+
+	attach(s, (struct core_attach){.group = "g", RANK(0, 2)});
+	attach(s, (struct core_attach){.group = "g", RANK(0, 1), .generation = 1});
+	refuse(s, (struct core_attach){.group = "g", RANK(1, 2), .generation = 1},
+	       "group g of feed train has world size 1, this trainer says 2: rank 1 of it is refused");
+	refuse(s, (struct core_attach){.group = "g", RANK(0, 1)},
+	       "group g has been restarted since (restart 1, this trainer is of restart 0)");
+}
+
 static void replicas(void **state)
 {
 	struct scene *s = *state;
@@ -256,6 +269,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(worlds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(batches, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ranks, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(restarts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(replicas, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(slots, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(shared_slots, set_up, tear_down),
