@@ -305,6 +305,10 @@ void judge_end(struct sim *s)
 		  (unsigned long long)totals.n_mended, (unsigned long long)s->n_mended, (unsigned long long)s->n_mends_least);
 	SIM_CHECK(s, totals.n_reads == s->n_reads && totals.read_bytes == s->read_bytes, "%llu reads of %llu bytes",
 		  (unsigned long long)totals.n_reads, (unsigned long long)totals.read_bytes);
+	/* One may come to its end when it is to be begun anew already. */
+	SIM_CHECK(s, totals.n_units <= s->n_inflated && totals.inflated_bytes <= s->inflated_bytes &&
+		  (totals.n_units < s->n_inflated || totals.inflated_bytes == s->inflated_bytes), "%llu units of %llu bytes",
+		  (unsigned long long)totals.n_units, (unsigned long long)totals.inflated_bytes);
 	SIM_CHECK(s, totals.n_tasks == s->n_tasks && totals.n_samples == s->n_task_samples, "%llu tasks of %llu samples",
 		  (unsigned long long)totals.n_tasks, (unsigned long long)totals.n_samples);
 	SIM_CHECK(s, s->n_flying == 0 && crew_is_idle(s), "something is still under way");

@@ -269,7 +269,8 @@ void crew_take(struct sim *s, const struct core_action *a)
 		  (t->head.kind == TASK_INFLATE && !(t->inflate.flags & TASK_INFLATE_FIRST)),
 		  "a task for a worker that is not wanted");
 	if (t->head.has_large)
-		SIM_CHECK(s, ++s->n_large == 1, "the large scratch is lent twice");
+		SIM_CHECK(s, ++s->n_large == 1 && t->head.n_samples == 1 &&
+			  world_is_large(s, t->head.feed, t->samples[0].sample), "the large scratch is lent twice, or in vain");
 	s->n_tasks++;
 	if (t->head.kind == TASK_INFLATE) {
 		inflate_take(s, a->task.worker, t);

@@ -182,6 +182,8 @@ static void judge_mended(struct sim *s, const struct core_action *a)
 	if (!is_unit) {
 		SIM_CHECK(s, packing_is_plain(s, a->mended.feed, a->mended.sample) && w->n_doubts[a->mended.sample],
 			  "sample %llu was never damaged", (unsigned long long)a->mended.sample);
+		SIM_CHECK(s, a->mended.offset == 512 * (uint64_t)samples_place(&w->samples, a->mended.sample, 0)->header_block,
+			  "it does not lie at %llu", (unsigned long long)a->mended.offset);
 		return;
 	}
 	for (uint64_t i = 0; i < w->samples.n_units; i++)

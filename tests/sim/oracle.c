@@ -45,6 +45,23 @@ void oracle_start(struct sim *s, uint32_t stream, uint32_t batch, uint64_t epoch
 	o->n_hungry_events = s->n_events;
 }
 
+/* Groups are numbered as they come, the refused ones too. One that all have left is another when somebody comes again. */
+static void judge_number(struct sim *s, uint32_t stream)
+{
+	struct sim_group *g = &s->groups[s->streams[stream].group];
+	struct core_stream_view v;
+	bool is_known = false;
+
+	core_view_stream(s->core, stream, &v);
+	for (uint32_t i = 0; i < s->world.spec.n_streams; i++)
+		is_known = is_known || (i != stream && s->streams[i].is_used && s->streams[i].group == s->streams[stream].group);
+	SIM_CHECK(s, strcmp(v.group, g->name) == 0 && (is_known && g->name[0] ? v.group_number == g->number
+									      : v.group_number >= s->n_numbers),
+		  "group %s has number %u", v.group, v.group_number);
+	g->number = v.group_number;
+	s->n_numbers = s->n_numbers > g->number ? s->n_numbers : g->number + 1;
+}
+
 void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const struct core_attach *a)
 {
 	struct oracle_stream *o = &s->streams[stream];
@@ -64,6 +81,7 @@ void oracle_attached(struct sim *s, uint32_t stream, uint32_t trainer, const str
 	o->credit = a->credit && a->credit < o->credit ? a->credit : o->credit;
 	oracle_start(s, stream, a->batch, a->epoch, a->position, a->bad);
 	course_join(s, stream, a);
+	judge_number(s, stream);
 }
 
 void oracle_released(struct sim *s, uint32_t stream, uint64_t lease)

@@ -249,6 +249,8 @@ void inflate_over(struct sim *s, uint32_t worker, const struct sim_task *t, bool
 		s->pages[at].n_readers--;
 	if (!is_done)
 		s->workers[worker].inflation.is_active = false;
+	s->n_inflated += is_done && (in->flags & TASK_INFLATE_LAST);
+	s->inflated_bytes += is_done && (in->flags & TASK_INFLATE_LAST) ? in->n_raw : 0;
 	for (uint64_t i = 0; is_done && (in->flags & TASK_INFLATE_LAST) && i < n; i++)
 		s->pages[in->into / CORE_PAGE + i] = (struct page){
 			.state = PAGE_HELD, .feed = t->head.feed, .unit = in->unit, .file_page = i,

@@ -281,6 +281,7 @@ struct held {
 
 struct sim_group {
 	uint32_t feed, world, local_world, generation;
+	uint32_t number; /* the core's for it, while somebody is in it */
 	char name[16];
 	struct point start; /* of the first of its live members */
 	uint64_t base_epoch, base_start; /* passes of base_epoch start at a multiple of G from there */
@@ -321,6 +322,8 @@ struct sim {
 	uint64_t n_warnings[SIM_FEEDS_MAX]; /* that their decoders gave */
 	uint64_t n_told[SIM_FEEDS_MAX][CAUSE_COUNT]; /* bad samples, by base */
 	uint64_t n_reads, read_bytes, n_tasks, n_task_samples; /* asked for, ever */
+	uint32_t n_numbers; /* of groups: above all that were given */
+	uint64_t n_inflated, inflated_bytes; /* units, whole */
 	uint64_t n_mends_least; /* rows made good of what was damaged when it was first read */
 	uint64_t n_mends_due;	/* of those, the ones that the answer at hand speaks of */
 	uint64_t n_batches[SIM_FEEDS_MAX], n_due[SIM_FEEDS_MAX], n_padded[SIM_FEEDS_MAX]; /* lent */

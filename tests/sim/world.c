@@ -332,8 +332,7 @@ static uint64_t longest_wait(const struct world *w)
 	}
 	if (n_parallel > 4)
 		n_parallel = 4;
-	return 3 * inflating + 3 * (rows * 2 * w->read_ns_max / n_parallel + rows * w->task_ns_max / w->spec.n_workers) +
-	       100 * MS;
+	return 2 * (inflating + rows * 2 * w->read_ns_max / n_parallel + rows * w->task_ns_max / w->spec.n_workers) + 100 * MS;
 }
 
 /* Where the plan has as little as it may. */

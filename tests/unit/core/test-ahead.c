@@ -29,6 +29,7 @@ struct scene {
 	uint32_t n_samples[QUEUE]; /* of each task */
 	uint64_t leases[QUEUE];
 	uint32_t lent_to[QUEUE];
+	uint64_t cpu_ns; /* that each task takes */
 	unsigned n_reads, n_ended, n_tasks, n_answered, n_lent, n_failed, n_bad;
 };
 
@@ -117,7 +118,7 @@ static void answer(struct scene *s)
 	} said; /* ANSWER_DONE is 0 */
 	const uint32_t n = s->n_samples[s->n_answered];
 
-	said.head = (struct answer){.id = s->tasks[s->n_answered++], .n_samples = n};
+	said.head = (struct answer){.id = s->tasks[s->n_answered++], .n_samples = n, .cpu_ns = s->cpu_ns};
 	assert_true(core_on_answer(s->core, 0, 0, &said, sizeof(said.head) + n * sizeof(said.samples[0])));
 }
 
@@ -322,6 +323,24 @@ static void rows_first(void **state)
 	assert_int_equal(count_read(s, 500), SLOTS);
 }
 
+/* What has come goes to the idle worker before more is read. */
+static void workers_first(void **state)
+{
+	struct scene *s = *state;
+	struct core_action a;
+
+	start(s);
+	core_on_worker_up(s->core, 0, 0);
+	attach(s, 0);
+	assert_int_equal(s->n_reads, s->laid.spec.reads_in_flight); /* and others wait */
+	core_on_read(s->core, 0, s->reads[0].request, s->reads[0].n_bytes, false);
+	assert_true(core_next(s->core, &a));
+	assert_int_equal(a.kind, CORE_TASK);
+	assert_true(core_next(s->core, &a));
+	assert_int_equal(a.kind, CORE_READ);
+	take_actions(s);
+}
+
 /* Two who go their own ways, with too few requests for the rows of either, each sample a read of its own: whoever's
  * samples lie at the end of the shard gets its batches nonetheless while the other goes on. */
 static void each_gets_on(void **state)
@@ -379,6 +398,33 @@ static void many_workers(void **state)
 	assert_int_equal(s->n_tasks, SAMPLES);
 }
 
+/* A task is to take a millisecond, by what samples took before, an eighth of which is the last task's. A worker has two in
+ * hand, so each is measured by the one before the last. */
+static void as_much_as_a_millisecond(void **state)
+{
+	static const struct {
+		uint64_t cpu_ns;
+		uint32_t n_next;
+	} turns[] = {{99999, 10}, {899999, 5}, {1999990, 5}, {4499995, 3}};
+	struct scene *s = *state;
+
+	lay_one_read(s);
+	start(s);
+	core_on_worker_up(s->core, 0, 0);
+	take_actions(s);
+	attach(s, 0);
+	core_on_read(s->core, 0, s->reads[s->n_ended++].request, s->reads[0].n_bytes, false);
+	take_actions(s);
+	assert_int_equal(s->n_tasks, 2);
+	for (unsigned i = 0; i < sizeof(turns) / sizeof(turns[0]); i++) {
+		s->cpu_ns = turns[i].cpu_ns;
+		answer(s);
+		take_actions(s);
+		assert_int_equal(s->n_tasks, 3 + i);
+		assert_int_equal(s->n_samples[2 + i], turns[i].n_next);
+	}
+}
+
 /* Nothing of such reads comes: as many lines for the ledger, also more than the core can say at a time. */
 static void many_lost(void **state)
 {
@@ -407,8 +453,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failure_amid_a_round, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(each_its_share, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(rows_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(workers_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(each_gets_on, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_workers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(as_much_as_a_millisecond, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_lost, set_up, tear_down),
 	};
 

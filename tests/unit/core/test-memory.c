@@ -119,6 +119,7 @@ static void test_as_planned(void **state)
 	assert_int_equal(counted.n_bytes, at_first + (KEPT + 5) * one_order);
 	core_free(core);
 	assert_int_equal(counted.n_live, 0);
+	assert_null(core_free(NULL));
 }
 
 static void test_broken_promise(void **state)
