@@ -303,6 +303,8 @@ void judge_end(struct sim *s)
 		  (unsigned long long)totals.staging_used);
 	SIM_CHECK(s, totals.n_mended == s->n_mended && s->n_mended >= s->n_mends_least, "%llu are mended, of %llu told and %llu at least",
 		  (unsigned long long)totals.n_mended, (unsigned long long)s->n_mended, (unsigned long long)s->n_mends_least);
+	SIM_CHECK(s, totals.n_retries >= totals.n_mended && totals.n_retries <= (s->n_reads + s->n_tasks) * CORE_REQUESTS_MAX,
+		  "%llu tried again", (unsigned long long)totals.n_retries);
 	SIM_CHECK(s, totals.n_reads == s->n_reads && totals.read_bytes == s->read_bytes, "%llu reads of %llu bytes",
 		  (unsigned long long)totals.n_reads, (unsigned long long)totals.read_bytes);
 	/* One may come to its end when it is to be begun anew already. */
