@@ -341,16 +341,13 @@ static void workers_first(void **state)
 	take_actions(s);
 }
 
-/* Two who go their own ways, with too few requests for the rows of either, each sample a read of its own: whoever's
- * samples lie at the end of the shard gets its batches nonetheless while the other goes on. */
-static void each_gets_on(void **state)
+/* Two who go their own ways and give back at once what they get: how many batches has the second one when the first one
+ * has five? */
+static unsigned race(struct scene *s)
 {
-	struct scene *s = *state;
 	unsigned n_lent[2] = {0}, n_released = 0;
 
-	s->laid.feed.batch_size = s->laid.feed.n_rows = 100;
 	s->laid.spec.n_ahead = 0;
-	s->laid.spec.n_requests = CORE_REQUESTS_LEAST;
 	start(s);
 	core_on_worker_up(s->core, 0, 0);
 	attach(s, 0);
@@ -365,7 +362,29 @@ static void each_gets_on(void **state)
 			take_actions(s);
 		}
 	}
-	assert_in_range(n_lent[1], 3, 7);
+	return n_lent[1];
+}
+
+/* With too few requests for the rows of either, each sample a read of its own: whoever's samples lie at the end of the
+ * shard gets its batches nonetheless while the other goes on. */
+static void each_gets_requests(void **state)
+{
+	struct scene *s = *state;
+
+	s->laid.feed.batch_size = s->laid.feed.n_rows = 100;
+	s->laid.spec.n_requests = CORE_REQUESTS_LEAST;
+	assert_in_range(race(s), 3, 7);
+}
+
+/* With room for three inflated units. */
+static void each_gets_units(void **state)
+{
+	struct scene *s = *state;
+
+	lay_units(s);
+	s->laid.feed.batch_size = s->laid.feed.n_rows = 20;
+	s->laid.feed.inflated_bytes = 3 * APART;
+	assert_in_range(race(s), 3, 7);
 }
 
 /* One read brings a batch of all samples, which are small. */
@@ -454,7 +473,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(each_its_share, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(rows_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(workers_first, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(each_gets_on, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(each_gets_requests, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(each_gets_units, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_workers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(as_much_as_a_millisecond, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_lost, set_up, tear_down),
