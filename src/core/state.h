@@ -258,7 +258,7 @@ struct core {
 	uint32_t due_turn, due_slot; /* the track whose rows are read first, while it is this batch's */
 	struct list alone, large; /* jobs that go to a worker by themselves */
 	uint32_t large_worker; /* who has the large scratch, or NONE */
-	uint32_t turn;	       /* track whose turn it is, to be opened and read for */
+	uint32_t turn;	       /* track whose turn it is, to be opened and read ahead for */
 	uint32_t task_turn;    /* … to get a worker; it moves with every task */
 	struct core_totals totals;
 	bool is_dirty; /* there may be work to start */
