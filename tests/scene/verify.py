@@ -2,6 +2,7 @@
 # Copyright the ringfeed authors
 """verify: good shards pass, and every kind of damage is found under its name: what Pillow cannot decode, bytes flipped
 anywhere in a shard that pack wrote, headers, ends, labels; a process that dies costs one sample."""
+import contextlib
 import gzip
 import io
 import json
@@ -217,16 +218,16 @@ def children(pid):
 def deaths(folder):
     """Processes that are killed cost the sample that each was on; Ctrl-C ends it all."""
     data = [[("jpg", p.read_bytes()), ("cls", b"1")] for p in PHOTOS]
-    scene.pack(folder, "in", data * 3, 900)
+    scene.pack(folder, "in", data * 6, 900)
     process = subprocess.Popen([scene.BINARY, "verify", str(folder / "in-*.tar"), "--json"], stdout=subprocess.PIPE,
                                text=True)
     n = 0
     while n < 3 and process.poll() is None:
+        time.sleep(0.06)
         for child in children(process.pid)[:1]:
-            time.sleep(0.05)
-            os.kill(child, signal.SIGKILL)
-            n += 1
-        time.sleep(0.03)
+            with contextlib.suppress(ProcessLookupError):  # it has just come to its end
+                os.kill(child, signal.SIGKILL)
+                n += 1
     report = json.loads(process.communicate(timeout=60)[0])
     assert process.returncode == 1 and n == 3 and report["complete"]
     assert 1 <= len(report["list"]) <= 3 and {f["cause"] for f in report["list"]} == {"worker_died"}, report["list"]
