@@ -441,6 +441,34 @@ def several_at_once(folder):
         assert {**rows[3], **rows[4]} == rows[0] and len(rows[3]) == len(rows[4]) == N_SAMPLES
 
 
+def attach_when_orphaned(daemon, tell):
+    """Runs in a process of its own: it connects and ends, and its child attaches over that connection."""
+    client, parent = Client(daemon).greet(), os.getpid()
+    if os.fork():
+        os._exit(0)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    client.send("ATTACH", rank=0, world=1, local_world=1, feed=b"train")
+    os.write(tell, client.failed("Forked").encode())
+
+
+def child_of_the_dead(folder):
+    """Who attaches over the connection of a process that has ended is refused: nobody would ever give back its slots."""
+    with scene.Daemon(make_config(folder)) as daemon:
+        hear, tell = os.pipe()
+        process = os.fork()
+        if process == 0:
+            try:
+                attach_when_orphaned(daemon, tell)
+            finally:
+                os._exit(0)
+        assert os.waitpid(process, 0)[1] == 0
+        os.close(tell)
+        with open(hear) as said:
+            assert "has ended; open one of its own in the child" in said.read()
+        settle(daemon)
+
+
 def another_uid(folder):
     """Only the daemon's own user (and root) is served."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
@@ -460,4 +488,4 @@ def another_uid(folder):
 if __name__ == "__main__":
     scene.need_data("imagenet-sample")
     scene.main([p06_nonsense, p06_bells, p06_twisted_conversations, p05_floods, p05_loop_time, p06_silence, p07_versions, missing_daemon,
-                second_daemon, wrong_ranks, several_at_once, another_uid])
+                second_daemon, wrong_ranks, several_at_once, child_of_the_dead, another_uid])
