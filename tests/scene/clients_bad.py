@@ -448,6 +448,7 @@ def attach_when_orphaned(daemon, tell):
         os._exit(0)
     while os.getppid() == parent:
         time.sleep(0.01)
+    time.sleep(0.5)  # the daemon has learned of it by then
     client.send("ATTACH", rank=0, world=1, local_world=1, feed=b"train")
     os.write(tell, client.failed("Forked").encode())
 
