@@ -83,15 +83,19 @@ int session_end_errno(struct rf_session *s, int r, const char *doing)
 	return r;
 }
 
-int session_failed(struct rf_session *s, const struct wire_FAILED *m)
+bool error_is_daemons(const char *name)
 {
 	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
-		if (strcmp(errors[i].name, m->name) == 0 && errors[i].is_daemons) {
-			if (errors[i].number == ECONNRESET)
-				return session_lose(s);
-			return session_end(s, m->name, "%s", m->text);
-		}
-	session_end(s, "Error", "%s: %s", m->name, m->text);
-	s->over_errno = -EREMOTEIO;
-	return s->over_errno;
+		if (strcmp(errors[i].name, name) == 0)
+			return errors[i].is_daemons;
+	return false;
+}
+
+int session_failed(struct rf_session *s, const struct wire_FAILED *m)
+{
+	if (!error_is_daemons(m->name))
+		return session_end(s, "Error", "%s: %s", m->name, m->text);
+	if (error_number(m->name) == ECONNRESET)
+		return session_lose(s);
+	return session_end(s, m->name, "%s", m->text);
 }

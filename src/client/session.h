@@ -164,6 +164,8 @@ int session_failed(struct rf_session *s, const struct wire_FAILED *m);
 int session_note_gone(struct rf_session *s, const struct wire_PEER_GONE *m);
 /* The errno that belongs to an exception's name; EREMOTEIO for names of other versions. */
 int error_number(const char *name);
+/* May FAILED carry it? What else comes there, of other versions or out of nowhere, is an "Error". */
+bool error_is_daemons(const char *name);
 void error_set(struct rf_error *e, const char *name, const char *format, va_list args);
 
 /* May this process use the session? A plain load; in a forked child it is false. */

@@ -57,6 +57,8 @@ static int hear(int fd, union answer *m, int64_t deadline, const char *path, str
 		return refuse(e, "DaemonGone", "the daemon at %s hung up", path);
 	if (r != 0)
 		return refuse(e, "ProtocolError", "the daemon at %s sent bytes that are no message", path);
+	if (m->head.type == WIRE_FAILED && !error_is_daemons(m->message.failed.name))
+		return refuse(e, "Error", "%s: %s", m->message.failed.name, m->message.failed.text);
 	if (m->head.type == WIRE_FAILED)
 		return refuse(e, m->message.failed.name, "%s", m->message.failed.text);
 	return 0;

@@ -279,18 +279,18 @@ static void load_token(struct play *p)
 
 /* ---- who asks for the status ---- */
 
+/* It falls silent, and does not hang up: who does that before it read the question takes back what it said. */
 static void *answer(void *play)
 {
 	struct pollfd wait = {.fd = listener, .events = POLLIN};
 	struct play *p = play;
 
-	for (unsigned n = 1 + script_byte(&p->script) % 6; n > 0; n--) {
-		if (p->daemon < 0 && poll(&wait, 1, 1000) > 0)
-			p->daemon = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (poll(&wait, 1, 1000) > 0)
+		p->daemon = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	for (unsigned n = 1 + script_byte(&p->script) % 6; n > 0; n--)
 		if (p->daemon >= 0)
 			say(p);
-	}
-	hang_up(p);
+	shutdown(p->daemon, SHUT_WR);
 	return NULL;
 }
 
@@ -310,6 +310,7 @@ static void ask_status(struct play *p)
 	CHECK((r == 0) == (json != NULL) && (r == 0 || e.name[0]));
 	rf_free(json);
 	pthread_join(thread, NULL);
+	hang_up(p);
 }
 
 /* ---- the play ---- */

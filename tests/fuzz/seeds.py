@@ -107,6 +107,7 @@ def _talks(folder):
         "refused": bytes([_RECONNECT]) + _say(_WELCOME) + bytes([_RECONNECT]) + _say(_FAILED) + bytes([_RECONNECT]),
         "died": _ATTACH + _say(_PEER) + bytes([_NEXT]) + _TURN + _say(_FAILED) + bytes([_NEXT, _LOOK]),
         "status": bytes([_STATUS, 2]) + _say(_WELCOME)[1:] + _say(_STATUS_TEXT, 0, [(8, 5), (12, 1)])[1:] * 2,
+        "status-refused": bytes([_STATUS, 1]) + _say(_WELCOME)[1:] + _say(_FAILED)[1:],
         "trace": _ATTACH + _TURN + bytes([_STATUS, 2]) + _say(_WELCOME)[1:] + _say(_TRACE_TEXT, 0, [(16, 5)])[1:] * 2,
         "bytes": _ATTACH + bytes([_BYTES, 9]) + b"123456789" + bytes([_NEXT]),
     }

@@ -362,3 +362,17 @@ def test_status(path):
         ringfeed.status(path)
     with pytest.raises(ringfeed.DaemonGone, match=str(path)):
         ringfeed.status(path)
+
+
+@pytest.mark.parametrize("name, kind", [(b"", "Error"), (b"Novelty", "Error"), (b"Timeout", "Error"),
+                                        (b"Refused", "Refused"), (b"StorageError", "StorageError")])
+def test_status_that_failed(path, name, kind):
+    def script(peer):
+        peer.welcome()
+        peer.receive("STATUS")
+        peer.send("FAILED", error=-5, name=name, text=b"because of this")
+        hold(peer)
+    with Daemon(path, script), pytest.raises(ringfeed.Error, match="because of this") as caught:
+        ringfeed.status(path)
+    assert type(caught.value) is getattr(ringfeed, kind)
+    assert (name.decode() in str(caught.value)) or kind != "Error"
